@@ -1,0 +1,318 @@
+"""All that may be asked of a lab, typed once and used by buttons, lessons, the console, tests and the API alike.
+
+Commands arrive as JSON (``parse``), are checked against ``engine.limits`` and against the lab before anything changes, and are
+journalled as JSON. ``type`` is the tag.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Union, get_args
+
+import msgspec
+
+from engine import limits
+from engine.errors import EngineError
+
+Topic = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_TOPIC_NAME, pattern=r"^[a-zA-Z0-9._-]+\Z")]
+ClientName = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_CLIENT_NAME, pattern=r"^[a-zA-Z0-9._-]+\Z")]
+NodeName = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[a-zA-Z0-9._-]+\Z")]
+Partition = Annotated[int, msgspec.Meta(ge=0, lt=limits.MAX_PARTITIONS_PER_TOPIC)]
+BrokerId = Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_BROKERS)]
+Text = Annotated[str, msgspec.Meta(max_length=limits.MAX_VALUE_BYTES)]
+ConfigMap = dict[
+    Annotated[str, msgspec.Meta(min_length=1, max_length=100)], Annotated[str, msgspec.Meta(max_length=limits.MAX_CONFIG_VALUE)]
+]
+
+
+class Command(msgspec.Struct, frozen=True, tag=True, tag_field="type", forbid_unknown_fields=True):
+    """Frozen; equal commands are equal inputs."""
+
+
+# -- processes, machines, networks, disks -----------------------------------------------------------------------------------------
+
+
+class KillNode(Command, frozen=True, tag=True):
+    """SIGKILL: the process is gone, its page cache stays. Any broker, controller or client."""
+
+    node: NodeName
+
+
+class StopNode(Command, frozen=True, tag=True):
+    """SIGTERM: a broker asks the controller to move its leaderships first (controlled shutdown)."""
+
+    node: NodeName
+
+
+class StartNode(Command, frozen=True, tag=True):
+    node: NodeName
+
+
+class PauseNode(Command, frozen=True, tag=True):
+    """A stop-the-world pause (SIGSTOP, a long garbage collection): nothing is handled until ResumeNode."""
+
+    node: NodeName
+
+
+class ResumeNode(Command, frozen=True, tag=True):
+    node: NodeName
+
+
+class LosePower(Command, frozen=True, tag=True):
+    """The machine goes dark: the process dies unseen and what was not synced is lost; ``torn`` leaves a piece of the last write."""
+
+    node: NodeName
+    torn: bool = False
+
+
+class CutNetwork(Command, frozen=True, tag=True):
+    """Messages between the two vanish; with ``one_way`` only those from ``source`` to ``target``. ``target`` "*" cuts ``source`` off."""
+
+    source: NodeName
+    target: Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^([a-zA-Z0-9._-]+|\*)\Z")] = "*"
+    one_way: bool = False
+
+
+class HealNetwork(Command, frozen=True, tag=True):
+    """Undoes cuts, delays and losses; "*" for both heals everything."""
+
+    source: Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^([a-zA-Z0-9._-]+|\*)\Z")] = "*"
+    target: Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^([a-zA-Z0-9._-]+|\*)\Z")] = "*"
+
+
+class DegradeNetwork(Command, frozen=True, tag=True):
+    """Adds ``delay_ms`` to each message between the two and loses ``loss_percent`` of them (a loss breaks the connection)."""
+
+    source: NodeName
+    target: NodeName
+    delay_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
+    loss_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.0
+
+
+class SlowDisk(Command, frozen=True, tag=True):
+    """Each write or sync of that machine takes so long; 0 is as new."""
+
+    node: NodeName
+    write_delay_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)]
+
+
+class FillDisk(Command, frozen=True, tag=True):
+    """No further byte fits."""
+
+    node: NodeName
+
+
+class FreeDisk(Command, frozen=True, tag=True):
+    node: NodeName
+
+
+class WipeDisk(Command, frozen=True, tag=True):
+    """A new, empty disk; the process must be down."""
+
+    node: NodeName
+
+
+class CorruptDisk(Command, frozen=True, tag=True):
+    """Flips one byte near the end of a replica's active segment; the process must be down."""
+
+    node: NodeName
+    topic: Topic
+    partition: Partition
+
+
+# -- administration -----------------------------------------------------------------------------------------------------------------
+
+
+class CreateTopic(Command, frozen=True, tag=True):
+    """-1 takes the broker's default. ``assignments``: per partition its replicas, preferred leader first."""
+
+    topic: Topic
+    partitions: Annotated[int, msgspec.Meta(ge=-1, le=limits.MAX_PARTITIONS_PER_TOPIC)] = -1
+    replication_factor: Annotated[int, msgspec.Meta(ge=-1, le=limits.MAX_BROKERS)] = -1
+    configs: ConfigMap = {}
+    assignments: Annotated[list[list[BrokerId]], msgspec.Meta(max_length=limits.MAX_PARTITIONS_PER_TOPIC)] = []
+
+
+class DeleteTopic(Command, frozen=True, tag=True):
+    topic: Topic
+
+
+class AddPartitions(Command, frozen=True, tag=True):
+    """``count`` is the new total."""
+
+    topic: Topic
+    count: Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_PARTITIONS_PER_TOPIC)]
+
+
+class AlterConfig(Command, frozen=True, tag=True):
+    """``resource_type`` "topic" or "broker" (``resource_name`` "" means all brokers). ``remove`` goes back to the default."""
+
+    resource_type: Annotated[str, msgspec.Meta(pattern=r"^(topic|broker)\Z")]
+    resource_name: Annotated[str, msgspec.Meta(max_length=limits.MAX_TOPIC_NAME)]
+    set: ConfigMap = {}
+    remove: Annotated[list[str], msgspec.Meta(max_length=limits.MAX_CONFIGS_PER_COMMAND)] = []
+
+
+class ElectLeader(Command, frozen=True, tag=True):
+    """``election`` "preferred" or "unclean"; without ``topic`` all partitions."""
+
+    election: Annotated[str, msgspec.Meta(pattern=r"^(preferred|unclean)\Z")]
+    topic: Topic | None = None
+    partition: Partition | None = None
+
+
+class ReassignPartition(Command, frozen=True, tag=True):
+    """``replicas`` None cancels."""
+
+    topic: Topic
+    partition: Partition
+    replicas: Annotated[list[BrokerId], msgspec.Meta(min_length=1, max_length=limits.MAX_BROKERS)] | None
+
+
+# -- clients -----------------------------------------------------------------------------------------------------------------------
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, msgspec.Meta(max_length=200)]
+    value: Annotated[str, msgspec.Meta(max_length=2_000)] | None = None
+
+
+class CreateProducer(Command, frozen=True, tag=True):
+    """``configs``: the Java client's names and defaults."""
+
+    name: ClientName
+    configs: ConfigMap = {}
+
+
+class Produce(Command, frozen=True, tag=True):
+    """``send`` called ``count`` times ("{n}" in key and value becomes the running number). A missing producer is created with
+    Kafka's defaults. ``value`` None is a tombstone."""
+
+    topic: Topic
+    value: Text | None = None
+    key: Annotated[str, msgspec.Meta(max_length=limits.MAX_KEY_BYTES)] | None = None
+    producer: ClientName = "producer"
+    partition: Partition | None = None
+    headers: Annotated[list[Header], msgspec.Meta(max_length=limits.MAX_HEADERS)] = []
+    count: Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_RECORDS_PER_COMMAND)] = 1
+
+
+class StartWorkload(Command, frozen=True, tag=True):
+    """A steady stream of records. ``keys`` 0: without keys. ``limit`` 0: until stopped."""
+
+    name: ClientName
+    topic: Topic
+    producer: ClientName = "producer"
+    records_per_second: Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_RECORDS_PER_SECOND)] = 10
+    keys: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
+    value_bytes: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    skew_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    limit: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+
+
+class StopWorkload(Command, frozen=True, tag=True):
+    name: ClientName
+
+
+class CreateConsumer(Command, frozen=True, tag=True):
+    """Reads all partitions of ``topics`` (assigned, without a group)."""
+
+    name: ClientName
+    topics: Annotated[list[Topic], msgspec.Meta(max_length=limits.MAX_TOPICS)] = []
+    configs: ConfigMap = {}
+
+
+class AssignConsumer(Command, frozen=True, tag=True):
+    name: ClientName
+    topic: Topic
+    partitions: Annotated[list[Partition], msgspec.Meta(max_length=limits.MAX_PARTITIONS_PER_TOPIC)]
+
+
+class SeekConsumer(Command, frozen=True, tag=True):
+    """``offset`` -1 is the end, -2 the beginning."""
+
+    name: ClientName
+    topic: Topic
+    partition: Partition
+    offset: Annotated[int, msgspec.Meta(ge=-2, le=2**62)]
+
+
+class PauseConsumer(Command, frozen=True, tag=True):
+    """``consumer.pause`` or, with ``paused`` false, ``resume``, of all its partitions."""
+
+    name: ClientName
+    paused: bool = True
+
+
+class CloseClient(Command, frozen=True, tag=True):
+    """A producer flushes and leaves; a consumer leaves."""
+
+    name: ClientName
+
+
+AnyCommand = Union[
+    KillNode, StopNode, StartNode, PauseNode, ResumeNode, LosePower, CutNetwork, HealNetwork, DegradeNetwork, SlowDisk, FillDisk,
+    FreeDisk, WipeDisk, CorruptDisk, CreateTopic, DeleteTopic, AddPartitions, AlterConfig, ElectLeader, ReassignPartition,
+    CreateProducer, Produce, StartWorkload, StopWorkload, CreateConsumer, AssignConsumer, SeekConsumer, PauseConsumer, CloseClient,
+]  # fmt: skip
+COMMANDS: dict[str, type[Command]] = {c.__name__: c for c in get_args(AnyCommand)}
+
+_DECODER = msgspec.json.Decoder(AnyCommand)
+MAX_COMMAND_BYTES = 2 * limits.MAX_VALUE_BYTES
+
+
+def parse(content: bytes | str | dict[str, Any]) -> Command:
+    """JSON text or an already decoded object → a command. Raises EngineError that names the field and the limit."""
+    try:
+        if isinstance(content, dict):
+            command: Command = msgspec.convert(content, AnyCommand)
+        else:
+            if len(content) > MAX_COMMAND_BYTES:
+                raise EngineError(
+                    f"The command has {len(content)} bytes; at most {MAX_COMMAND_BYTES} are accepted. Send it in smaller parts.",
+                    field="$",
+                )
+            command = _DECODER.decode(content)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as wrong:
+        raise _refusal(str(wrong)) from None
+    for name in command.__struct_fields__:
+        _check_text(name, getattr(command, name))
+    return command
+
+
+def to_json(command: Command) -> bytes:
+    return msgspec.json.encode(command)
+
+
+def _refusal(reason: str) -> EngineError:
+    what, _, path = reason.partition(" - at `")
+    field = path.rstrip("`").removeprefix("$.") if path else "$"
+    if "Invalid value" in what and field == "$.type".removeprefix("$."):
+        what = f"Unknown command; known are {', '.join(sorted(COMMANDS))}"
+    return EngineError(f"{field}: {what}. Nothing was changed; correct this field and send it again.", field=field)
+
+
+def _check_text(field: str, value: object) -> None:
+    """Refuses what no topic, key or value may hold: a lone surrogate has no bytes, NUL has no place in a name."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise EngineError(
+                f"{field}: holds a lone surrogate, which is not text in UTF-8. Remove it and send the command again.", field=field
+            ) from None
+        if "\0" in value:
+            raise EngineError(f"{field}: holds a NUL character, which is not accepted. Remove it.", field=field)
+    elif isinstance(value, dict):
+        if len(value) > limits.MAX_CONFIGS_PER_COMMAND:
+            raise EngineError(
+                f"{field}: has {len(value)} entries; at most {limits.MAX_CONFIGS_PER_COMMAND} are accepted.", field=field
+            )
+        for key, item in value.items():
+            _check_text(f"{field}.{key[:40]}", key)
+            _check_text(f"{field}.{key[:40]}", item)
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            _check_text(f"{field}[{position}]", item)
+    elif isinstance(value, Header):
+        _check_text(f"{field}.name", value.name)
+        _check_text(f"{field}.value", value.value)

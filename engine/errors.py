@@ -1,0 +1,111 @@
+"""Kafka's error table, with what each error means and what a person does about it; and the engine's own refusals.
+
+Codes, names and retriability are those of ``org.apache.kafka.common.protocol.Errors`` (Kafka 4.x).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class KafkaError(msgspec.Struct, frozen=True):
+    """One row: wire ``code``, Kafka's ``name``, whether a client may try again, its meaning, and the cure."""
+
+    code: int
+    name: str
+    retriable: bool
+    meaning: str
+    cure: str
+
+
+def _table(*rows: tuple[int, str, bool, str, str]) -> dict[str, KafkaError]:
+    return {name: KafkaError(code, name, retriable, meaning, cure) for code, name, retriable, meaning, cure in rows}
+
+
+ERRORS: dict[str, KafkaError] = _table(
+    (-1, "UNKNOWN_SERVER_ERROR", False, "The server met an error it has no name for.", "Read the broker's log."),
+    (0, "NONE", False, "All is well.", "Nothing to do."),
+    (1, "OFFSET_OUT_OF_RANGE", False, "The offset lies before the log's start or beyond its end.",
+     "Let auto.offset.reset choose a position, or seek to one that exists."),
+    (2, "CORRUPT_MESSAGE", True, "The batch fails its CRC check or its size lies.", "Send it again; look for bit rot if it stays."),
+    (3, "UNKNOWN_TOPIC_OR_PARTITION", True, "This broker does not host that partition.",
+     "Check the name; if the topic is new, wait for the metadata to spread."),
+    (5, "LEADER_NOT_AVAILABLE", True, "The partition has no leader just now.", "Wait for the election, or bring a replica back."),
+    (6, "NOT_LEADER_OR_FOLLOWER", True, "This broker does not lead the partition.", "Refresh the metadata and ask the leader."),
+    (7, "REQUEST_TIMED_OUT", True, "The request was not done within its time.", "Try again; see which replica is slow."),
+    (9, "REPLICA_NOT_AVAILABLE", True, "The replica is not there yet.", "Wait for it to be created."),
+    (10, "MESSAGE_TOO_LARGE", False, "The batch is larger than max.message.bytes.", "Send less, or raise the topic's limit."),
+    (13, "NETWORK_EXCEPTION", True, "The connection broke before a response came.", "Try again; the request may have been done."),
+    (15, "COORDINATOR_NOT_AVAILABLE", True, "The coordinator is not available.", "Try again shortly."),
+    (16, "NOT_COORDINATOR", True, "This broker is not the coordinator.", "Find the coordinator again."),
+    (17, "INVALID_TOPIC_EXCEPTION", False, "The topic's name is not allowed.",
+     "Use letters, digits, '.', '_' and '-', at most 249 of them."),
+    (18, "RECORD_LIST_TOO_LARGE", False, "The batch is larger than a segment.", "Send smaller batches."),
+    (19, "NOT_ENOUGH_REPLICAS", True, "Fewer replicas are in sync than min.insync.replicas asks for; nothing was written.",
+     "Bring a replica back into the ISR, or lower min.insync.replicas."),
+    (20, "NOT_ENOUGH_REPLICAS_AFTER_APPEND", True, "The record was written, but the ISR has shrunk below min.insync.replicas.",
+     "The record may still commit; an idempotent producer may try again safely."),
+    (21, "INVALID_REQUIRED_ACKS", False, "acks must be 0, 1 or all.", "Set acks to 0, 1 or all (-1)."),
+    (29, "TOPIC_AUTHORIZATION_FAILED", False, "The principal may not do this with the topic.", "Grant it with an ACL."),
+    (31, "CLUSTER_AUTHORIZATION_FAILED", False, "The principal may not do this with the cluster.", "Grant it with an ACL."),
+    (32, "INVALID_TIMESTAMP", False, "The record's timestamp lies outside what the topic accepts.",
+     "Mend the clock, or change message.timestamp.before/after.max.ms."),
+    (35, "UNSUPPORTED_VERSION", False, "The version of this API is not supported.", "Use a version the broker announces."),
+    (36, "TOPIC_ALREADY_EXISTS", False, "A topic of this name exists.", "Choose another name, or delete the topic first."),
+    (37, "INVALID_PARTITIONS", False, "The number of partitions is not valid.", "Ask for 1 or more; it can only grow."),
+    (38, "INVALID_REPLICATION_FACTOR", False, "The replication factor exceeds the live brokers, or is below 1.",
+     "Ask for at most as many replicas as there are brokers."),
+    (39, "INVALID_REPLICA_ASSIGNMENT", False, "The assignment names a broker twice, or one that does not exist.",
+     "List existing brokers, each once."),
+    (40, "INVALID_CONFIG", False, "A configuration's name or value is not valid.", "Correct the value; see the allowed range."),
+    (41, "NOT_CONTROLLER", True, "This node is not the active controller.", "Ask the active controller."),
+    (42, "INVALID_REQUEST", False, "The request contradicts itself.", "Correct the request."),
+    (43, "UNSUPPORTED_FOR_MESSAGE_FORMAT", False, "The message format does not support this.", "Use record batch v2."),
+    (44, "POLICY_VIOLATION", False, "A policy forbids this.", "Stay within the stated limit."),
+    (45, "OUT_OF_ORDER_SEQUENCE_NUMBER", False, "The broker got a sequence number that is not the next.",
+     "The producer must not skip; a fresh producer starts over."),
+    (46, "DUPLICATE_SEQUENCE_NUMBER", False, "The broker has this batch already.", "Nothing: the first one stands."),
+    (47, "INVALID_PRODUCER_EPOCH", False, "A newer producer has this producer ID's epoch.", "This producer is fenced: close it."),
+    (50, "INVALID_TRANSACTION_TIMEOUT", False, "transaction.timeout.ms exceeds the broker's maximum.", "Lower it."),
+    (56, "KAFKA_STORAGE_ERROR", True, "The disk failed or is full; the log directory is offline.",
+     "Free or replace the disk and restart the broker."),
+    (59, "UNKNOWN_PRODUCER_ID", False, "The broker remembers nothing of this producer ID.", "Start the producer anew."),
+    (60, "REASSIGNMENT_IN_PROGRESS", False, "The partition is being reassigned.", "Wait for it to end, or cancel it."),
+    (74, "FENCED_LEADER_EPOCH", True, "The sender believes in an older leader epoch.", "Refresh the metadata."),
+    (75, "UNKNOWN_LEADER_EPOCH", True, "The sender knows a newer leader epoch than this broker.", "Try again shortly."),
+    (77, "STALE_BROKER_EPOCH", False, "The broker's epoch is from an earlier registration.", "Register again."),
+    (78, "OFFSET_NOT_AVAILABLE", True, "The new leader's high watermark has not caught up yet.", "Try again shortly."),
+    (80, "PREFERRED_LEADER_NOT_AVAILABLE", False, "The preferred leader is not in sync or not alive.", "Bring it back first."),
+    (83, "ELIGIBLE_LEADERS_NOT_AVAILABLE", False, "No replica may become leader.",
+     "Bring an eligible replica back; an unclean election would lose records."),
+    (84, "ELECTION_NOT_NEEDED", False, "The partition already has the leader asked for.", "Nothing to do."),
+    (85, "NO_REASSIGNMENT_IN_PROGRESS", False, "There is no reassignment to cancel.", "Nothing to do."),
+    (87, "INVALID_RECORD", False, "The record breaks a rule of the topic (such as a missing key under compaction).",
+     "Correct the record; it will never be accepted as it is."),
+    (89, "THROTTLING_QUOTA_EXCEEDED", True, "A quota is used up.", "Wait, or raise the quota."),
+    (90, "PRODUCER_FENCED", False, "A newer producer with the same transactional ID took over.", "Close this producer."),
+    (95, "INVALID_UPDATE_VERSION", True, "The partition changed since the sender looked.", "Look again and retry."),
+    (96, "FEATURE_UPDATE_FAILED", False, "The feature cannot be changed.", "Check the supported range."),
+    (100, "UNKNOWN_TOPIC_ID", True, "This broker knows no topic with that ID.", "Refresh the metadata."),
+    (101, "DUPLICATE_BROKER_REGISTRATION", False, "Another live broker holds this broker ID.", "Wait for its session to end."),
+    (102, "BROKER_ID_NOT_REGISTERED", False, "No broker with this ID is registered.", "Start the broker."),
+    (103, "INCONSISTENT_TOPIC_ID", True, "The log's topic ID is not the one in the request.", "Refresh the metadata."),
+    (106, "FETCH_SESSION_TOPIC_ID_ERROR", True, "The fetch session mixes topic IDs.", "Start a new session."),
+    (107, "INELIGIBLE_REPLICA", False, "A replica named for the ISR is fenced or shutting down.", "Leave it out until it is back."),
+    (108, "NEW_LEADER_ELECTED", False, "The change also elected a new leader.", "Follow the new metadata."),
+)  # fmt: skip
+
+
+def error(name: str) -> KafkaError:
+    """The row called ``name``. Raises KeyError for a name that Kafka does not have."""
+    return ERRORS[name]
+
+
+class EngineError(Exception):
+    """A refusal that a person can meet: what happened, why, and what to do. Nothing has changed."""
+
+    def __init__(self, message: str, *, field: str = "", code: str = "INVALID_REQUEST") -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.code = code

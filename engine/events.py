@@ -1,0 +1,514 @@
+"""All that can happen, typed once. Every event narrates itself (``engine.view.narrate``) and carries its causes (``Happening``).
+
+``node`` names are the kernel's addresses: ``broker-1``, ``controller-101``, or a client's name; ``you`` is the learner.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """What happened. Fields are plain values."""
+
+
+class Happening(msgspec.Struct, frozen=True, gc=False):
+    """One event in history: its number, when (virtual microseconds), at which node, and the numbers of its causes."""
+
+    id: int
+    at_us: int
+    node: str
+    event: Event
+    causes: tuple[int, ...]
+
+
+# -- what the learner does, and faults ------------------------------------------------------------------------------------
+
+
+class CommandGiven(Event, frozen=True, gc=False, tag=True):
+    """The root of every chain of causes. ``command`` is its tag, ``text`` one plain phrase ("kill broker 1")."""
+
+    command: str
+    text: str
+
+
+class NodeStarted(Event, frozen=True, gc=False, tag=True):
+    name: str
+
+
+class NodeKilled(Event, frozen=True, gc=False, tag=True):
+    name: str
+
+
+class NodeStopped(Event, frozen=True, gc=False, tag=True):
+    """The process ended by itself after a polite request."""
+
+    name: str
+
+
+class NodePaused(Event, frozen=True, gc=False, tag=True):
+    name: str
+
+
+class NodeResumed(Event, frozen=True, gc=False, tag=True):
+    name: str
+
+
+class PowerLost(Event, frozen=True, gc=False, tag=True):
+    name: str
+    bytes_lost: int
+    torn: bool
+
+
+class NetworkCut(Event, frozen=True, gc=False, tag=True):
+    """Messages from ``source`` to ``target`` vanish."""
+
+    source: str
+    target: str
+
+
+class NetworkHealed(Event, frozen=True, gc=False, tag=True):
+    source: str
+    target: str
+
+
+class NetworkDegraded(Event, frozen=True, gc=False, tag=True):
+    source: str
+    target: str
+    delay_us: int
+    loss_ppm: int
+
+
+class MessageLost(Event, frozen=True, gc=False, tag=True):
+    source: str
+    target: str
+    message: str
+
+
+class DiskSlowed(Event, frozen=True, gc=False, tag=True):
+    name: str
+    write_delay_us: int
+
+
+class DiskFilled(Event, frozen=True, gc=False, tag=True):
+    name: str
+
+
+class DiskFreed(Event, frozen=True, gc=False, tag=True):
+    name: str
+
+
+class DiskWiped(Event, frozen=True, gc=False, tag=True):
+    name: str
+
+
+class DiskCorrupted(Event, frozen=True, gc=False, tag=True):
+    name: str
+    path: str
+    position: int
+
+
+# -- the metadata quorum --------------------------------------------------------------------------------------------------
+
+
+class QuorumElectionStarted(Event, frozen=True, gc=False, tag=True):
+    controller: int
+    epoch: int
+    pre_vote: bool
+
+
+class QuorumVoteGranted(Event, frozen=True, gc=False, tag=True):
+    voter: int
+    candidate: int
+    epoch: int
+    pre_vote: bool
+
+
+class QuorumLeaderElected(Event, frozen=True, gc=False, tag=True):
+    controller: int
+    epoch: int
+
+
+class QuorumLeaderResigned(Event, frozen=True, gc=False, tag=True):
+    controller: int
+    epoch: int
+    reason: str
+
+
+class QuorumLogTruncated(Event, frozen=True, gc=False, tag=True):
+    controller: int
+    from_offset: int
+    to_offset: int
+
+
+class ControllerActivated(Event, frozen=True, gc=False, tag=True):
+    """The leader has replayed the committed log and now decides."""
+
+    controller: int
+    epoch: int
+
+
+# -- what the active controller decides (emitted when the record is committed) -------------------------------------------------------
+
+
+class BrokerRegistered(Event, frozen=True, gc=False, tag=True):
+    broker: int
+    broker_epoch: int
+
+
+class BrokerUnfenced(Event, frozen=True, gc=False, tag=True):
+    broker: int
+
+
+class BrokerSessionExpired(Event, frozen=True, gc=False, tag=True):
+    """The active controller heard no heartbeat for broker.session.timeout.ms."""
+
+    broker: int
+    last_heartbeat_us: int
+
+
+class BrokerFenced(Event, frozen=True, gc=False, tag=True):
+    """``reason``: "session expired", "controlled shutdown" or "registered anew"."""
+
+    broker: int
+    reason: str
+
+
+class ShutdownGranted(Event, frozen=True, gc=False, tag=True):
+    broker: int
+
+
+class TopicCreated(Event, frozen=True, gc=False, tag=True):
+    topic: str
+    partitions: int
+    replication_factor: int
+
+
+class TopicDeleted(Event, frozen=True, gc=False, tag=True):
+    topic: str
+
+
+class PartitionsAdded(Event, frozen=True, gc=False, tag=True):
+    topic: str
+    old_count: int
+    new_count: int
+
+
+class ConfigChanged(Event, frozen=True, gc=False, tag=True):
+    """``value`` None: back to the default."""
+
+    resource_type: str
+    resource_name: str
+    name: str
+    value: str | None
+
+
+class LeaderChanged(Event, frozen=True, gc=False, tag=True):
+    """-1 means no leader. ``election``: "isr", "elr", "last known leader", "unclean", "preferred", "reassignment",
+    "controlled shutdown" or "none eligible"."""
+
+    topic: str
+    partition: int
+    old_leader: int
+    new_leader: int
+    leader_epoch: int
+    election: str
+
+
+class IsrChanged(Event, frozen=True, gc=False, tag=True):
+    topic: str
+    partition: int
+    old_isr: tuple[int, ...]
+    new_isr: tuple[int, ...]
+    elr: tuple[int, ...]
+    partition_epoch: int
+
+
+class AlterPartitionRefused(Event, frozen=True, gc=False, tag=True):
+    broker: int
+    topic: str
+    partition: int
+    error: str
+
+
+class ReassignmentStarted(Event, frozen=True, gc=False, tag=True):
+    topic: str
+    partition: int
+    old_replicas: tuple[int, ...]
+    new_replicas: tuple[int, ...]
+
+
+class ReassignmentCompleted(Event, frozen=True, gc=False, tag=True):
+    topic: str
+    partition: int
+    replicas: tuple[int, ...]
+
+
+# -- brokers -----------------------------------------------------------------------------------------------------------------
+
+
+class LogRecovered(Event, frozen=True, gc=False, tag=True):
+    broker: int
+    topic: str
+    partition: int
+    clean: bool
+    log_end_offset: int
+    bytes_truncated: int
+    indexes_rebuilt: int
+
+
+class LeaderStarted(Event, frozen=True, gc=False, tag=True):
+    """The broker has learnt that it leads."""
+
+    broker: int
+    topic: str
+    partition: int
+    leader_epoch: int
+    log_end_offset: int
+
+
+class FollowerStarted(Event, frozen=True, gc=False, tag=True):
+    broker: int
+    topic: str
+    partition: int
+    leader: int
+    leader_epoch: int
+
+
+class RecordsAppended(Event, frozen=True, gc=False, tag=True):
+    """The leader wrote a batch. ``client`` and ``correlation_id`` tell which produce request."""
+
+    broker: int
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    leader_epoch: int
+    size_bytes: int
+    client: str
+    correlation_id: int
+
+
+class DuplicateRecognised(Event, frozen=True, gc=False, tag=True):
+    """A retried batch was known by its sequence number: acknowledged with its original offset, not written again."""
+
+    broker: int
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    client: str
+    correlation_id: int
+
+
+class RecordsReplicated(Event, frozen=True, gc=False, tag=True):
+    broker: int
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+
+
+class HighWatermarkAdvanced(Event, frozen=True, gc=False, tag=True):
+    """On the leader."""
+
+    broker: int
+    topic: str
+    partition: int
+    old: int
+    new: int
+
+
+class ReplicaTruncated(Event, frozen=True, gc=False, tag=True):
+    """``to_offset`` is the new log end; everything from it on was dropped. ``leader_epoch`` is the leader's that asked for it."""
+
+    broker: int
+    topic: str
+    partition: int
+    from_offset: int
+    to_offset: int
+    leader_epoch: int
+
+
+class IsrShrinkProposed(Event, frozen=True, gc=False, tag=True):
+    broker: int
+    topic: str
+    partition: int
+    removed: tuple[int, ...]
+    isr: tuple[int, ...]
+
+
+class IsrExpandProposed(Event, frozen=True, gc=False, tag=True):
+    broker: int
+    topic: str
+    partition: int
+    added: int
+    isr: tuple[int, ...]
+
+
+class ProduceRefused(Event, frozen=True, gc=False, tag=True):
+    """Nothing was written (or, with an AFTER_APPEND or TIMED_OUT error, the record stays but is not acknowledged)."""
+
+    broker: int
+    topic: str
+    partition: int
+    error: str
+    client: str
+    correlation_id: int
+
+
+class ProduceAcknowledged(Event, frozen=True, gc=False, tag=True):
+    broker: int
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    acks: int
+    client: str
+    correlation_id: int
+
+
+class SegmentRolled(Event, frozen=True, gc=False, tag=True):
+    broker: int
+    topic: str
+    partition: int
+    base_offset: int
+
+
+class SegmentsDeleted(Event, frozen=True, gc=False, tag=True):
+    broker: int
+    topic: str
+    partition: int
+    log_start_offset: int
+    reason: str
+
+
+class LogDirectoryFailed(Event, frozen=True, gc=False, tag=True):
+    broker: int
+    reason: str
+
+
+# -- clients -----------------------------------------------------------------------------------------------------------------
+
+
+class SentRecord(msgspec.Struct, frozen=True, gc=False):
+    """``key`` and ``value`` are previews, at most 40 characters, control characters escaped."""
+
+    record_id: int
+    key: str | None
+    value: str | None
+
+
+class ProducerIdAssigned(Event, frozen=True, gc=False, tag=True):
+    producer: str
+    producer_id: int
+    producer_epoch: int
+
+
+class ProduceSent(Event, frozen=True, gc=False, tag=True):
+    """One batch leaves in a produce request. ``records`` only with attempt 1; ``batch_id`` stays the same over retries."""
+
+    producer: str
+    broker: int
+    topic: str
+    partition: int
+    batch_id: int
+    attempt: int
+    acks: int
+    correlation_id: int
+    record_count: int
+    base_sequence: int
+    records: tuple[SentRecord, ...]
+
+
+class RecordsAcknowledged(Event, frozen=True, gc=False, tag=True):
+    """The producer's callbacks succeeded. ``base_offset`` -1 with acks=0."""
+
+    producer: str
+    topic: str
+    partition: int
+    batch_id: int
+    record_count: int
+    base_offset: int
+
+
+class ProduceRetried(Event, frozen=True, gc=False, tag=True):
+    producer: str
+    topic: str
+    partition: int
+    batch_id: int
+    error: str
+
+
+class RecordsFailed(Event, frozen=True, gc=False, tag=True):
+    """The producer gave up; the records may nevertheless be in the log."""
+
+    producer: str
+    topic: str
+    partition: int
+    batch_id: int
+    record_count: int
+    error: str
+
+
+class SendRefused(Event, frozen=True, gc=False, tag=True):
+    """``send`` itself failed: buffer full for max.block.ms, no metadata, record too large."""
+
+    producer: str
+    topic: str
+    record_id: int
+    error: str
+
+
+class ConsumerPositioned(Event, frozen=True, gc=False, tag=True):
+    """``reason``: "auto.offset.reset=earliest", "seek", "offset out of range", …"""
+
+    consumer: str
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+
+
+class RecordsConsumed(Event, frozen=True, gc=False, tag=True):
+    """One batch (or the part of it at and after the position) handed to the application."""
+
+    consumer: str
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    leader_epoch: int
+    record_count: int
+
+
+class ConsumerFailed(Event, frozen=True, gc=False, tag=True):
+    consumer: str
+    topic: str
+    partition: int
+    error: str
+
+
+class WorkloadStarted(Event, frozen=True, gc=False, tag=True):
+    producer: str
+    workload: str
+    topic: str
+    records_per_second: int
+
+
+class WorkloadStopped(Event, frozen=True, gc=False, tag=True):
+    """``sent`` records in all."""
+
+    producer: str
+    workload: str
+    sent: int
+
+
+class AdminAnswered(Event, frozen=True, gc=False, tag=True):
+    """The admin client's call ended. ``results``: (resource, error name, message)."""
+
+    call_id: int
+    api: str
+    error: str
+    results: tuple[tuple[str, str, str], ...]
+    message: str

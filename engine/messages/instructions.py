@@ -1,0 +1,72 @@
+"""What a person asks of one simulated node, handed to it by the kernel without a network between.
+
+Faults are not here: those the kernel itself inflicts.
+"""
+
+from __future__ import annotations
+
+from engine.messages.base import Instruction, Request, TopicPartition
+
+
+class BeginShutdown(Instruction, frozen=True, gc=False, tag=True):
+    """SIGTERM: stop politely (controlled shutdown)."""
+
+
+class SendRecords(Instruction, frozen=True, gc=False, tag=True):
+    """The application calls ``producer.send`` once for each of ``records`` (key, value, headers)."""
+
+    topic: str
+    partition: int
+    records: tuple[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]], ...]
+    first_record_id: int
+
+
+class FlushProducer(Instruction, frozen=True, gc=False, tag=True):
+    pass
+
+
+class StartWorkload(Instruction, frozen=True, gc=False, tag=True):
+    """``keys`` 0 sends without key; ``skew_percent`` of the records share the first key."""
+
+    workload: str
+    topic: str
+    records_per_second: int
+    keys: int
+    value_bytes: int
+    skew_percent: int
+    limit: int
+
+
+class StopWorkload(Instruction, frozen=True, gc=False, tag=True):
+    workload: str
+
+
+class AssignPartitions(Instruction, frozen=True, gc=False, tag=True):
+    """``consumer.assign``. An empty tuple pauses everything."""
+
+    partitions: tuple[TopicPartition, ...]
+
+
+class SubscribeTopics(Instruction, frozen=True, gc=False, tag=True):
+    """``consumer.assign`` of all partitions of these topics, refreshed as metadata changes (groups come with coordination)."""
+
+    topics: tuple[str, ...]
+
+
+class SeekConsumer(Instruction, frozen=True, gc=False, tag=True):
+    """``offset`` -1 is the end, -2 the beginning."""
+
+    partition: TopicPartition
+    offset: int
+
+
+class PauseConsumer(Instruction, frozen=True, gc=False, tag=True):
+    partitions: tuple[TopicPartition, ...]
+    paused: bool
+
+
+class CallAdmin(Instruction, frozen=True, gc=False, tag=True):
+    """The admin client sends ``request``; its completion event carries ``call_id``."""
+
+    call_id: int
+    request: Request

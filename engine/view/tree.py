@@ -1,0 +1,210 @@
+"""The shape of the view: what the browser, the lessons' goals and the tests see of a lab. ``engine.view.build`` fills it.
+
+Times are virtual microseconds (``_us``) or milliseconds (``_ms``); maps are keyed by name or by the decimal number as text, since
+the tree travels as JSON. Offsets are -1 where unknown.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class DiskView(msgspec.Struct):
+    used_bytes: int = 0
+    unsynced_bytes: int = 0
+    full: bool = False
+    write_delay_us: int = 0
+    failed: bool = False
+
+
+class NodeView(msgspec.Struct):
+    """``kind``: "broker", "controller", "producer", "consumer" or "admin". ``status``: "up", "paused", "down" or "stopping".
+
+    For brokers ``fenced`` and ``broker_epoch`` are the active controller's opinion. For controllers ``role`` is "leader", "follower",
+    "candidate", "prospective" or "unattached", and ``epoch``, ``log_end_offset``, ``high_watermark`` are of the metadata log.
+    """
+
+    name: str
+    kind: str
+    id: int
+    status: str
+    rack: str = ""
+    fenced: bool = False
+    broker_epoch: int = -1
+    leader_count: int = 0
+    replica_count: int = 0
+    metadata_offset: int = -1
+    role: str = ""
+    epoch: int = -1
+    log_end_offset: int = -1
+    high_watermark: int = -1
+    disk: DiskView | None = None
+    since_us: int = 0
+
+
+class BatchView(msgspec.Struct):
+    """One batch near the end of a replica's log."""
+
+    base_offset: int
+    last_offset: int
+    leader_epoch: int
+    size_bytes: int
+    records: int
+    max_timestamp_ms: int
+    producer_id: int = -1
+    control: bool = False
+
+
+class SegmentView(msgspec.Struct):
+    base_offset: int
+    size_bytes: int
+    active: bool
+    largest_timestamp_ms: int
+
+
+class ReplicaView(msgspec.Struct):
+    """One replica's log. ``role``: "leader", "follower", "offline" (process down) or "none" (not hosted yet). ``state``: what a badge
+    says: "in sync", "catching up", "out of sync", "offline", "adding" or "removing"."""
+
+    broker: int
+    role: str
+    state: str
+    log_start_offset: int = -1
+    log_end_offset: int = -1
+    high_watermark: int = -1
+    leader_epoch: int = -1
+    size_bytes: int = 0
+    last_caught_up_ms: int = -1
+    segments: list[SegmentView] = []
+    tail: list[BatchView] = []
+
+
+class PartitionView(msgspec.Struct):
+    """``committed`` truth comes from the controllers' committed metadata. ``high_watermark`` and ``log_end_offset`` are the leader's."""
+
+    topic: str
+    partition: int
+    leader: int
+    leader_epoch: int
+    partition_epoch: int
+    replicas: list[int]
+    isr: list[int]
+    elr: list[int]
+    last_known_elr: list[int]
+    adding: list[int]
+    removing: list[int]
+    min_isr: int
+    status: str
+    """"ok", "under-replicated", "at-min-isr", "under-min-isr" or "offline"."""
+    log_start_offset: int = -1
+    high_watermark: int = -1
+    last_stable_offset: int = -1
+    log_end_offset: int = -1
+    logs: dict[str, ReplicaView] = {}
+
+
+class TopicView(msgspec.Struct):
+    name: str
+    topic_id: str
+    internal: bool
+    configs: dict[str, str]
+    partitions: dict[str, PartitionView]
+
+
+class WorkloadView(msgspec.Struct):
+    name: str
+    topic: str
+    records_per_second: int
+    sent: int
+    limit: int
+    running: bool
+
+
+class ProducerView(msgspec.Struct):
+    name: str
+    configs: dict[str, str]
+    """The effective ones that matter: acks, enable.idempotence, linger.ms, batch.size, delivery.timeout.ms, retries, …"""
+    producer_id: int = -1
+    producer_epoch: int = -1
+    buffered_records: int = 0
+    buffered_bytes: int = 0
+    in_flight_batches: int = 0
+    sent: int = 0
+    acknowledged: int = 0
+    failed: int = 0
+    retries: int = 0
+    last_error: str = ""
+    workloads: list[WorkloadView] = []
+
+
+class PositionView(msgspec.Struct):
+    topic: str
+    partition: int
+    position: int
+    high_watermark: int
+    lag: int
+    error: str = ""
+
+
+class ConsumedView(msgspec.Struct):
+    """One record that the application has read: previews of at most 40 characters."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str | None
+    value: str | None
+
+
+class ConsumerView(msgspec.Struct):
+    name: str
+    configs: dict[str, str]
+    positions: list[PositionView]
+    consumed: int = 0
+    paused: bool = False
+    last: list[ConsumedView] = []
+
+
+class LinkView(msgspec.Struct):
+    """Only links that are not as new. ``key`` in the tree is "source>target"."""
+
+    source: str
+    target: str
+    cut: bool
+    delay_us: int
+    loss_ppm: int
+
+
+class FlightView(msgspec.Struct):
+    """One message on the wire now. ``id`` is stable while it flies."""
+
+    id: int
+    source: str
+    target: str
+    kind: str
+    sent_us: int
+    arrives_us: int
+    label: str = ""
+
+
+class QuorumView(msgspec.Struct):
+    leader: int
+    epoch: int
+    high_watermark: int
+    voters: list[int]
+
+
+class View(msgspec.Struct):
+    """``metrics``: Kafka's JMX names → value now, cluster-wide or per broker ("…,broker=1")."""
+
+    now_us: int
+    nodes: dict[str, NodeView]
+    topics: dict[str, TopicView]
+    producers: dict[str, ProducerView]
+    consumers: dict[str, ConsumerView]
+    links: dict[str, LinkView]
+    in_flight: list[FlightView]
+    quorum: QuorumView
+    metrics: dict[str, float]
+    event_id: int
+    """The number of the newest event."""
