@@ -1,0 +1,146 @@
+"""Commands in plain words: the phrase that the root of a chain of causes carries ("kill broker 1")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine import commands as c
+from engine.commands import Command
+
+PREVIEW_CHARACTERS = 40
+
+
+def command_text(command: Command) -> str:
+    """One phrase in the imperative, without a full stop."""
+    return _PHRASES[type(command)](command)
+
+
+def spell(name: str) -> str:
+    """A node's address in words: "broker 1", "controller 101", or a client's own name."""
+    kind, dash, number = name.rpartition("-")
+    return f"{kind} {number}" if dash and kind in ("broker", "controller") and number.isdigit() else name
+
+
+def preview(text: str) -> str:
+    """At most 40 characters, control characters escaped."""
+    cut = text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in cut)
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _cut(command: c.CutNetwork) -> str:
+    if command.target == "*":
+        return f"cut {spell(command.source)} off the network"
+    if command.one_way:
+        return f"cut the network from {spell(command.source)} to {spell(command.target)}"
+    return f"cut the network between {spell(command.source)} and {spell(command.target)}"
+
+
+def _heal(command: c.HealNetwork) -> str:
+    if command.source == command.target == "*":
+        return "heal the whole network"
+    if "*" in (command.source, command.target):
+        return f"heal the network of {spell(command.source if command.target == '*' else command.target)}"
+    return f"heal the network between {spell(command.source)} and {spell(command.target)}"
+
+
+def _degrade(command: c.DegradeNetwork) -> str:
+    what = [f"by {command.delay_ms:,} ms"] if command.delay_ms else []
+    what += [f"with {command.loss_percent:g} % loss"] if command.loss_percent else []
+    return f"slow the network between {spell(command.source)} and {spell(command.target)} {' and '.join(what) or 'by nothing'}"
+
+
+def _slow(command: c.SlowDisk) -> str:
+    if not command.write_delay_ms:
+        return f"make the disk of {spell(command.node)} fast again"
+    return f"slow each write to the disk of {spell(command.node)} by {command.write_delay_ms:,} ms"
+
+
+def _create_topic(command: c.CreateTopic) -> str:
+    partitions = len(command.assignments) or command.partitions
+    what = [plural(partitions, "partition")] if partitions > 0 else []
+    what += [f"replication factor {command.replication_factor}"] if command.replication_factor > 0 else []
+    what += [f"{name}={preview(value)}" for name, value in command.configs.items()]
+    return f"create topic {command.topic}{' with ' + ', '.join(what) if what else ''}"
+
+
+def _alter_config(command: c.AlterConfig) -> str:
+    of = f"{command.resource_type} {command.resource_name}" if command.resource_name else f"all {command.resource_type}s"
+    changes = [f"set {name}={preview(value)}" for name, value in command.set.items()]
+    changes += [f"remove {preview(name)}" for name in command.remove]
+    return f"{' and '.join(changes) or 'change nothing'} for {of}"
+
+
+def _elect(command: c.ElectLeader) -> str:
+    if command.topic is None:
+        where = "all partitions"
+    else:
+        where = command.topic if command.partition is None else f"{command.topic}-{command.partition}"
+    return f"run {'an unclean' if command.election == 'unclean' else 'a preferred'} leader election for {where}"
+
+
+def _reassign(command: c.ReassignPartition) -> str:
+    partition = f"{command.topic}-{command.partition}"
+    if command.replicas is None:
+        return f"cancel the move of {partition}"
+    return f"move {partition} to brokers {', '.join(map(str, command.replicas))}"
+
+
+def _produce(command: c.Produce) -> str:
+    what = plural(command.count, "record")
+    if command.count == 1:
+        value = "a tombstone" if command.value is None else f'"{preview(command.value)}"'
+        what = value if command.key is None else f'{value} with key "{preview(command.key)}"'
+    where = command.topic if command.partition is None else f"{command.topic}-{command.partition}"
+    return f"produce {what} to {where}"
+
+
+def _workload(command: c.StartWorkload) -> str:
+    until = f", {command.limit:,} in all" if command.limit else ""
+    return f"send {plural(command.records_per_second, 'record')} per second to {command.topic}{until}"
+
+
+def _seek(command: c.SeekConsumer) -> str:
+    where = {-1: "the end", -2: "the beginning"}.get(command.offset, f"offset {command.offset}")
+    return f"let {command.name} read {command.topic}-{command.partition} from {where}"
+
+
+def _consumer(command: c.CreateConsumer) -> str:
+    return f"start consumer {command.name}{' on ' + ', '.join(command.topics) if command.topics else ''}"
+
+
+_PHRASES: dict[type[Command], Callable[[Any], str]] = {
+    c.KillNode: lambda v: f"kill {spell(v.node)}",
+    c.StopNode: lambda v: f"stop {spell(v.node)} politely",
+    c.StartNode: lambda v: f"start {spell(v.node)}",
+    c.PauseNode: lambda v: f"pause {spell(v.node)}",
+    c.ResumeNode: lambda v: f"resume {spell(v.node)}",
+    c.LosePower: lambda v: f"cut the power of {spell(v.node)}{', tearing its last write' if v.torn else ''}",
+    c.CutNetwork: _cut,
+    c.HealNetwork: _heal,
+    c.DegradeNetwork: _degrade,
+    c.SlowDisk: _slow,
+    c.FillDisk: lambda v: f"fill the disk of {spell(v.node)}",
+    c.FreeDisk: lambda v: f"free the disk of {spell(v.node)}",
+    c.WipeDisk: lambda v: f"replace the disk of {spell(v.node)} by an empty one",
+    c.CorruptDisk: lambda v: f"flip a byte of {v.topic}-{v.partition} on the disk of {spell(v.node)}",
+    c.CreateTopic: _create_topic,
+    c.DeleteTopic: lambda v: f"delete topic {v.topic}",
+    c.AddPartitions: lambda v: f"grow topic {v.topic} to {plural(v.count, 'partition')}",
+    c.AlterConfig: _alter_config,
+    c.ElectLeader: _elect,
+    c.ReassignPartition: _reassign,
+    c.CreateProducer: lambda v: f"start producer {v.name}",
+    c.Produce: _produce,
+    c.StartWorkload: _workload,
+    c.StopWorkload: lambda v: f"stop workload {v.name}",
+    c.CreateConsumer: _consumer,
+    c.AssignConsumer: lambda v: f"let {v.name} read {v.topic}, partitions {', '.join(map(str, v.partitions)) or 'none'}",
+    c.SeekConsumer: _seek,
+    c.PauseConsumer: lambda v: f"{'pause' if v.paused else 'resume'} consumer {v.name}",
+    c.CloseClient: lambda v: f"close {v.name}",
+}

@@ -1,0 +1,195 @@
+"""The sentence for each kind of event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine import events as e
+from engine.events import Event
+from engine.view.phrases import plural, spell
+
+
+def clock(at_us: int) -> str:
+    """Virtual time as the stage shows it: "0:04.182", and "1:00:04.182" from an hour on."""
+    seconds, micros = divmod(at_us, 1_000_000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    tail = f"{seconds:02}.{micros // 1000:03}"
+    return f"{hours}:{minutes:02}:{tail}" if hours else f"{minutes}:{tail}"
+
+
+def _subject(name: str) -> str:
+    words = spell(name)
+    return words[0].upper() + words[1:] if words != name else f"Client {name}"
+
+
+def _part(event: Any) -> str:
+    return f"{event.topic}-{event.partition}"
+
+
+def _brokers(ids: tuple[int, ...]) -> str:
+    return ", ".join(map(str, ids)) or "nobody"
+
+
+def _offsets(event: Any) -> str:
+    first, last = event.first_offset, event.last_offset
+    return f"offset {first}" if first == last else f"offsets {first} to {last}"
+
+
+def _acks(acks: int) -> str:
+    return "acks=all" if acks == -1 else f"acks={acks}"
+
+
+def _duration(us: int) -> str:
+    return f"{us / 1000:g} ms" if us < 1_000_000 else f"{us / 1_000_000:g} s"
+
+
+def _isr(event: e.IsrChanged) -> str:
+    old, new = event.old_isr, event.new_isr
+    gone, come = [b for b in old if b not in new], [b for b in new if b not in old]
+    verb = "shrank" if gone and not come else "grew" if come and not gone else "changed"
+    elr = f" Still eligible to lead: {_brokers(event.elr)}." if event.elr else ""
+    return f"The ISR of {_part(event)} {verb} from {_brokers(old)} to {_brokers(new)}.{elr}"
+
+
+_ELECTIONS = {
+    "isr": "elected from the ISR",
+    "elr": "elected from the eligible leader replicas",
+    "last known leader": "the last known leader came back; what it had not synced may be lost",
+    "unclean": "an unclean election: acknowledged records may be lost",
+    "preferred": "the preferred replica",
+    "reassignment": "by reassignment",
+    "controlled shutdown": "the old leader is shutting down",
+}
+
+
+def _leader(event: e.LeaderChanged) -> str:
+    before = f"broker {event.old_leader}" if event.old_leader >= 0 else "nobody"
+    if event.new_leader < 0:
+        return f"{_part(event)} lost its leader, {before}: no replica is eligible, and the partition is offline."
+    how = _ELECTIONS.get(event.election, event.election)
+    return f"Broker {event.new_leader} now leads {_part(event)} after {before} (epoch {event.leader_epoch}; {how})."
+
+
+def _config(event: e.ConfigChanged) -> str:
+    of = f"{event.resource_type} {event.resource_name}" if event.resource_name else f"all {event.resource_type}s"
+    if event.value is None:
+        return f"{event.name} of {of} went back to its default."
+    return f"{event.name} of {of} was set to {event.value}."
+
+
+def _recovered(event: e.LogRecovered) -> str:
+    if event.clean:
+        return (
+            f"Broker {event.broker} loaded {_part(event)} after a clean stop: its log ends at {event.log_end_offset}."
+        )
+    cut = f", {plural(event.bytes_truncated, 'byte')} cut off" if event.bytes_truncated else ""
+    rebuilt = f", {event.indexes_rebuilt} indexes rebuilt" if event.indexes_rebuilt else ""
+    return f"Broker {event.broker} recovered {_part(event)} after an unclean stop: its log ends at {event.log_end_offset}{cut}{rebuilt}."
+
+
+def _truncated(event: e.ReplicaTruncated) -> str:
+    count = event.from_offset - event.to_offset
+    dropped = f"{plural(count, 'offset')} dropped" if count > 0 else "nothing dropped"
+    return f"Broker {event.broker} truncated {_part(event)} to offset {event.to_offset} to agree with the leader of epoch {event.leader_epoch} ({dropped})."
+
+
+def _sent(event: e.ProduceSent) -> str:
+    again = f" again (attempt {event.attempt})" if event.attempt > 1 else ""
+    return f"{event.producer} sent {plural(event.record_count, 'record')} for {_part(event)} to broker {event.broker}{again} ({_acks(event.acks)})."
+
+
+def _acknowledged(event: e.RecordsAcknowledged) -> str:
+    if event.base_offset < 0:
+        return f"{event.producer} counts {plural(event.record_count, 'record')} for {_part(event)} as sent (acks=0: nobody confirmed)."
+    where = (
+        f"offset {event.base_offset}"
+        if event.record_count == 1
+        else f"offsets {event.base_offset} to {event.base_offset + event.record_count - 1}"
+    )
+    return f"{event.producer} learnt that {where} of {_part(event)} {'is' if event.record_count == 1 else 'are'} acknowledged."
+
+
+def _refused(event: e.ProduceRefused) -> str:
+    stays = event.error in ("REQUEST_TIMED_OUT", "NOT_ENOUGH_REPLICAS_AFTER_APPEND")
+    what = "left records in the log but did not acknowledge them" if stays else "refused records"
+    return f"Broker {event.broker} {what} for {_part(event)} from {event.client}: {event.error}."
+
+
+def _admin(event: e.AdminAnswered) -> str:
+    wrong = [(name, error, why) for name, error, why in event.results if error != "NONE"]
+    if event.error != "NONE":
+        return f"{event.api} failed: {event.error}{': ' + event.message.rstrip('.') if event.message else ''}."
+    if wrong:
+        name, error, why = wrong[0]
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        return f"{event.api} failed for {name or 'the cluster'}: {error}{': ' + why.rstrip('.') if why else ''}{more}."
+    return f"{event.api} was answered without an error."
+
+
+SENTENCES: dict[type[Event], Callable[[Any], str]] = {
+    e.CommandGiven: lambda v: f"You asked: {v.text}.",
+    e.NodeStarted: lambda v: f"{_subject(v.name)} started.",
+    e.NodeKilled: lambda v: f"{_subject(v.name)} was killed.",
+    e.NodeStopped: lambda v: f"{_subject(v.name)} stopped after a polite request.",
+    e.NodePaused: lambda v: f"{_subject(v.name)} was paused: it handles nothing until it resumes.",
+    e.NodeResumed: lambda v: f"{_subject(v.name)} resumed.",
+    e.PowerLost: lambda v: f"The machine of {spell(v.name)} lost power; {plural(v.bytes_lost, 'unsynced byte')} lost{', the last write torn' if v.torn else ''}.",
+    e.NetworkCut: lambda v: f"The network from {spell(v.source)} to {spell(v.target)} was cut.",
+    e.NetworkHealed: lambda v: f"The network from {spell(v.source)} to {spell(v.target)} healed.",
+    e.NetworkDegraded: lambda v: f"The network from {spell(v.source)} to {spell(v.target)} got worse: {_duration(v.delay_us)} slower, {v.loss_ppm / 10_000:g} % lost.",
+    e.MessageLost: lambda v: f"A {v.message} from {spell(v.source)} to {spell(v.target)} was lost on the way.",
+    e.DiskSlowed: lambda v: f"Writes to the disk of {spell(v.name)} now take {_duration(v.write_delay_us)} longer." if v.write_delay_us else f"The disk of {spell(v.name)} is as fast as new.",
+    e.DiskFilled: lambda v: f"The disk of {spell(v.name)} is full.",
+    e.DiskFreed: lambda v: f"The disk of {spell(v.name)} has room again.",
+    e.DiskWiped: lambda v: f"The disk of {spell(v.name)} was replaced by an empty one.",
+    e.DiskCorrupted: lambda v: f"One byte of {v.path} on the disk of {spell(v.name)} flipped, at position {v.position}.",
+    e.QuorumElectionStarted: lambda v: f"Controller {v.controller} {'asks in advance whether it would win' if v.pre_vote else 'stands for election as quorum leader in'} epoch {v.epoch}.",
+    e.QuorumVoteGranted: lambda v: f"Controller {v.voter} {'would vote' if v.pre_vote else 'voted'} for controller {v.candidate} in epoch {v.epoch}.",
+    e.QuorumLeaderElected: lambda v: f"Controller {v.controller} won the quorum election of epoch {v.epoch}.",
+    e.QuorumLeaderResigned: lambda v: f"Controller {v.controller} resigned as quorum leader of epoch {v.epoch}: {v.reason}.",
+    e.QuorumLogTruncated: lambda v: f"Controller {v.controller} truncated its metadata log from offset {v.from_offset} to {v.to_offset} to agree with the leader.",
+    e.ControllerActivated: lambda v: f"Controller {v.controller} is the active controller (epoch {v.epoch}).",
+    e.BrokerRegistered: lambda v: f"Broker {v.broker} registered (broker epoch {v.broker_epoch}).",
+    e.BrokerUnfenced: lambda v: f"Broker {v.broker} was unfenced: it may lead and serve clients.",
+    e.BrokerSessionExpired: lambda v: f"The session of broker {v.broker} expired: its last heartbeat came at {clock(v.last_heartbeat_us)}.",
+    e.BrokerFenced: lambda v: f"Broker {v.broker} was fenced ({v.reason}): it may not lead.",
+    e.ShutdownGranted: lambda v: f"Broker {v.broker} may shut down: it leads nothing any more.",
+    e.TopicCreated: lambda v: f"Topic {v.topic} was created with {plural(v.partitions, 'partition')} and replication factor {v.replication_factor}.",
+    e.TopicDeleted: lambda v: f"Topic {v.topic} was deleted.",
+    e.PartitionsAdded: lambda v: f"Topic {v.topic} grew from {v.old_count} to {v.new_count} partitions; keys may now go elsewhere.",
+    e.ConfigChanged: _config,
+    e.LeaderChanged: _leader,
+    e.IsrChanged: _isr,
+    e.AlterPartitionRefused: lambda v: f"The controller refused broker {v.broker}'s change of the ISR of {_part(v)}: {v.error}.",
+    e.ReassignmentStarted: lambda v: f"{_part(v)} began to move from brokers {_brokers(v.old_replicas)} to {_brokers(v.new_replicas)}.",
+    e.ReassignmentCompleted: lambda v: f"{_part(v)} has moved to brokers {_brokers(v.replicas)}.",
+    e.LogRecovered: _recovered,
+    e.LeaderStarted: lambda v: f"Broker {v.broker} took up leading {_part(v)} in epoch {v.leader_epoch}, its log ending at {v.log_end_offset}.",
+    e.FollowerStarted: lambda v: f"Broker {v.broker} follows {f'broker {v.leader}' if v.leader >= 0 else 'nobody'} for {_part(v)} in epoch {v.leader_epoch}.",
+    e.RecordsAppended: lambda v: f"Broker {v.broker} wrote {_offsets(v)} to {_part(v)} ({v.size_bytes:,} bytes{f' from {v.client}' if v.client else ''}).",
+    e.DuplicateRecognised: lambda v: f"Broker {v.broker} recognised a repeat of {_offsets(v)} of {_part(v)} from {v.client} and did not write it again.",
+    e.RecordsReplicated: lambda v: f"Broker {v.broker} copied {_offsets(v)} of {_part(v)}.",
+    e.HighWatermarkAdvanced: lambda v: f"The high watermark of {_part(v)} rose from {v.old} to {v.new}.",
+    e.ReplicaTruncated: _truncated,
+    e.IsrShrinkProposed: lambda v: f"Broker {v.broker} asks to take {_brokers(v.removed)} out of the ISR of {_part(v)}, leaving {_brokers(v.isr)}.",
+    e.IsrExpandProposed: lambda v: f"Broker {v.broker} asks to take {v.added} back into the ISR of {_part(v)}, making {_brokers(v.isr)}.",
+    e.ProduceRefused: _refused,
+    e.ProduceAcknowledged: lambda v: f"Broker {v.broker} acknowledged {_offsets(v)} of {_part(v)} ({_acks(v.acks)}).",
+    e.SegmentRolled: lambda v: f"Broker {v.broker} began a new segment of {_part(v)} at offset {v.base_offset}.",
+    e.SegmentsDeleted: lambda v: f"Broker {v.broker} deleted old segments of {_part(v)} ({v.reason}); its log now starts at {v.log_start_offset}.",
+    e.LogDirectoryFailed: lambda v: f"The log directory of broker {v.broker} failed: {v.reason}.",
+    e.ProducerIdAssigned: lambda v: f"{v.producer} got producer ID {v.producer_id}, epoch {v.producer_epoch}.",
+    e.ProduceSent: _sent,
+    e.RecordsAcknowledged: _acknowledged,
+    e.ProduceRetried: lambda v: f"{v.producer} will send its batch for {_part(v)} again: {v.error}.",
+    e.RecordsFailed: lambda v: f"{v.producer} gave up {plural(v.record_count, 'record')} for {_part(v)}: {v.error}.",
+    e.SendRefused: lambda v: f"{v.producer} could not send a record to {v.topic}: {v.error}.",
+    e.ConsumerPositioned: lambda v: f"{v.consumer} reads {_part(v)} from offset {v.offset} ({v.reason}).",
+    e.RecordsConsumed: lambda v: f"{v.consumer} read {_offsets(v)} of {_part(v)}.",
+    e.ConsumerFailed: lambda v: f"{v.consumer} could not read {_part(v)}: {v.error}.",
+    e.WorkloadStarted: lambda v: f"{v.producer} began to send {v.records_per_second:,} records per second to {v.topic} (workload {v.workload}).",
+    e.WorkloadStopped: lambda v: f"{v.producer} stopped workload {v.workload} after {plural(v.sent, 'record')}.",
+    e.AdminAnswered: _admin,
+}  # fmt: skip
