@@ -25,10 +25,6 @@ class FlushProducer(Instruction, frozen=True, gc=False, tag=True):
     pass
 
 
-class CloseProducer(Instruction, frozen=True, gc=False, tag=True):
-    """``producer.close``: what is buffered is sent first, then the process ends."""
-
-
 class StartWorkload(Instruction, frozen=True, gc=False, tag=True):
     """``keys`` 0 sends without key; ``skew_percent`` of the records share the first key. Record n of it is ``first_record_id + n``."""
 
