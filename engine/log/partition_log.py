@@ -10,77 +10,34 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import NamedTuple
 
-import msgspec
 from crc32c import crc32c
 
-from engine.log.compression import Compression, decompress
 from engine.log.config import LogConfig
-from engine.log.errors import CorruptBatchError, LogError, RecordTooLargeError, UnexpectedAppendOffsetError
+from engine.log.errors import CorruptBatchError, LogError, UnexpectedAppendOffsetError
 from engine.log.leader_epochs import FILE_NAME, EpochEndOffset, LeaderEpochFileCache
+from engine.log.log_validator import AppendOrigin, HeaderFields, validate
 from engine.log.producer_state import AbortedTxn, ProducerStateManager
 from engine.log.record_batch import (
     ATTRIBUTES_OFFSET,
-    COMPRESSION_MASK,
     CONTROL_MASK,
     HEADER,
-    HEADER_BYTES,
     LOG_OVERHEAD_BYTES,
     MAGIC,
-    MIN_RECORD_BYTES,
     TIMESTAMP_TYPE_MASK,
     BatchHeader,
     EndTxnMarker,
     assign,
     assign_log_append_time,
     decode,
-    decode_records,
     read_end_txn_marker,
     read_header,
-    rebuild_batch,
 )
+from engine.log.results import AppendResult, RecoveryReport, TimestampAndOffset
 from engine.log.segment import BatchEntry, Segment, segment_stem
 from engine.sim.disk import Disk, DiskFullError
 
 _unpack_header = HEADER.unpack_from
-
-
-class AppendOrigin(IntEnum):
-    """Who appends: clients have their sequences checked; coordinators write control batches and many records
-    unchecked.
-    """
-
-    CLIENT = 0
-    COORDINATOR = 1
-    RAFT_LEADER = 2
-
-
-class AppendResult(NamedTuple):
-    """``log_append_time`` is -1 unless the broker stamped the batch (or, for a duplicate, the time of the original)."""
-
-    first_offset: int
-    last_offset: int
-    log_append_time: int
-    duplicate: bool
-
-
-class TimestampAndOffset(NamedTuple):
-    timestamp: int
-    offset: int
-    leader_epoch: int
-
-
-class RecoveryReport(msgspec.Struct, frozen=True):
-    """What opening the log found and did."""
-
-    clean: bool
-    segments_scanned: int = 0
-    batches_scanned: int = 0
-    bytes_truncated: int = 0
-    indexes_rebuilt: int = 0
-    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -154,51 +111,13 @@ class PartitionLog:
         KAFKA_STORAGE_ERROR. Source: ``UnifiedLog.append``, ``LogValidator``.
         """
         try:
-            fields = _unpack_header(batch)
+            fields: HeaderFields = _unpack_header(batch)
         except struct.error:
             raise CorruptBatchError(f"{len(batch)} bytes are too few for a batch") from None
-        base, length, _, magic, crc, attributes, delta, _, max_timestamp, producer_id, _, base_sequence, count = fields
+        _, _, _, _, _, attributes, delta, _, max_timestamp, producer_id, _, _, count = fields
         config = self.config
-        size = len(batch)
-        if magic != MAGIC:
-            raise LogError("INVALID_RECORD", f"magic {magic}: only format v2 is accepted")
-        if length + LOG_OVERHEAD_BYTES != size:
-            if HEADER_BYTES <= length + LOG_OVERHEAD_BYTES < size:
-                raise LogError("INVALID_RECORD", "a produce request holds exactly one batch per partition")
-            raise CorruptBatchError(f"batch length {length} does not fit {size} bytes")
-        if size > config.max_message_bytes:
-            raise RecordTooLargeError(f"batch of {size} bytes > max.message.bytes {config.max_message_bytes}")
-        if crc != crc32c(memoryview(batch)[ATTRIBUTES_OFFSET:]):
-            raise CorruptBatchError("the CRC is wrong")
-        if not origin:
-            if base:
-                raise LogError("INVALID_RECORD", f"the baseOffset of a produced batch is 0, not {base}")
-            if attributes & CONTROL_MASK:
-                raise LogError("INVALID_RECORD", "clients are not allowed to write control records")
-        if (
-            count < 1
-            or delta != count - 1
-            or (not attributes & COMPRESSION_MASK and count * MIN_RECORD_BYTES > size - HEADER_BYTES)
-        ):
-            raise LogError(
-                "INVALID_RECORD", f"{count} records and last offset delta {delta} do not agree with {size} bytes"
-            )
-        if producer_id >= 0 and base_sequence < 0 and not attributes & CONTROL_MASK:
-            raise LogError("INVALID_RECORD", f"sequence {base_sequence} with producer ID {producer_id}")
-        if attributes & TIMESTAMP_TYPE_MASK and not origin:
-            raise LogError("INVALID_TIMESTAMP", "producers do not set the timestamp type LogAppendTime")
+        batch = validate(batch, fields, config, now_ms, origin)
         stamp = config.message_timestamp_type == "LogAppendTime"
-        if not stamp and max_timestamp - now_ms > config.message_timestamp_after_max_ms:
-            raise LogError(
-                "INVALID_TIMESTAMP",
-                f"timestamp {max_timestamp} is more than message.timestamp.after.max.ms ahead of {now_ms}",
-            )
-        if (
-            config.cleanup_policy != "delete"
-            or config.compression_type != "producer"
-            or config.message_timestamp_before_max_ms != 2**63 - 1
-        ):
-            batch = self._validate_records(batch, now_ms, check_age=not stamp)
         header = marker = None
         if producer_id >= 0:
             header = BatchHeader(*fields)
@@ -217,6 +136,8 @@ class PartitionLog:
             attributes |= TIMESTAMP_TYPE_MASK
         else:
             batch = assign(batch, first, leader_epoch)
+        if config.compression_type != "producer":
+            attributes = read_header(batch).attributes
         last = first + delta
         self._store(
             (first, last, max_timestamp, leader_epoch, count, attributes, producer_id),
@@ -303,25 +224,6 @@ class PartitionLog:
             raise LogError("KAFKA_STORAGE_ERROR", f"no room for {error}") from None
         if last + 1 - self.recovery_point >= config.flush_messages:
             self.flush(disk)
-
-    def _validate_records(self, batch: bytes, now_ms: int, *, check_age: bool) -> bytes:
-        """The rules for which a broker must look at the records; also recompresses for ``compression.type``."""
-        config = self.config
-        header = read_header(batch)
-        records = decode_records(header, decompress(header.compression, batch[HEADER_BYTES:]))
-        if config.compact and any(record.key is None for record in records):
-            raise LogError("INVALID_RECORD", "a compacted topic does not accept a record without key")
-        if check_age:
-            oldest = min((record.timestamp_ms for record in records if record.timestamp_ms != -1), default=now_ms)
-            if now_ms - oldest > config.message_timestamp_before_max_ms:
-                raise LogError(
-                    "INVALID_TIMESTAMP",
-                    f"timestamp {oldest} is more than message.timestamp.before.max.ms behind {now_ms}",
-                )
-        target: Compression | None = config.target_compression
-        if target is None or target == header.compression or header.is_control_batch:
-            return batch
-        return rebuild_batch(header, records, compression=target)
 
     def update_producer_state(
         self,

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from engine.log.config import LogConfig
 from engine.log.errors import CorruptBatchError, LogError
 from engine.log.leader_epochs import FILE_NAME, LeaderEpochFileCache
-from engine.log.partition_log import PartitionLog, RecoveryReport
+from engine.log.partition_log import PartitionLog
 from engine.log.record_batch import HEADER_BYTES, LOG_OVERHEAD_BYTES, BatchHeader, check_structure, read_header
+from engine.log.results import RecoveryReport
 from engine.log.segment import BatchEntry, Segment
 from engine.sim.disk import Disk, DiskFullError
 from engine.sim.sequence import Sequence
