@@ -69,7 +69,7 @@ def _copier_of_type(cls: type) -> Copier | None:
     if cls is dict:
         return _copy_dict
     if cls is set or cls is Sequence:
-        return cls.copy  # type: ignore[no-any-return, attr-defined]
+        return cls.copy  # type: ignore[attr-defined]
     if cls is deque:
         return lambda value: deque((copy_tree(item) for item in value), value.maxlen)
     if dataclasses.is_dataclass(cls) or issubclass(cls, msgspec.Struct):
@@ -92,14 +92,10 @@ def _copier_of_annotation(hint: Any) -> Copier | None:
         item = _copier_of_annotation(arguments[0])
         if item is None:
             return origin.copy  # type: ignore[no-any-return]
-        if origin is list:
-            return lambda value: [item(part) for part in value]
-        return lambda value: deque((item(part) for part in value), value.maxlen)
+        return _copier_of_items(origin, item)
     if origin is dict:
         item = _copier_of_annotation(arguments[1])
-        if item is None:
-            return dict.copy
-        return lambda value: {key: item(part) for key, part in value.items()}
+        return dict.copy if item is None else _copier_of_items(dict, item)
     if origin is set:
         return set.copy
     if origin is tuple or origin is frozenset:
@@ -111,10 +107,18 @@ def _copier_of_annotation(hint: Any) -> Copier | None:
     return copy_tree
 
 
+def _copier_of_items(container: type, item: Copier) -> Copier:
+    if container is list:
+        return lambda value: [item(part) for part in value]
+    if container is dict:
+        return lambda value: {key: item(part) for key, part in value.items()}
+    return lambda value: deque((item(part) for part in value), value.maxlen)
+
+
 def _generate(cls: type) -> Copier:
     """Writes ``def copy(v)`` for one class, field by field."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    names = cls.__struct_fields__ if issubclass(cls, msgspec.Struct) else [f.name for f in dataclasses.fields(cls)]
+    names = _field_names(cls)
     scope: dict[str, Any] = {"new": object.__new__, "cls": cls}
     lines = ["def copy(v):", "    n = new(cls)"]
     if issubclass(cls, msgspec.Struct):

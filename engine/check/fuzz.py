@@ -1,0 +1,325 @@
+"""The fault simulator: random clusters, workloads and faults from a seed, watched by the oracle, then healed and drained.
+
+Swarm testing (Groce et al. 2012): each seed draws which kinds of fault it uses and how often, so that rare combinations get whole runs
+to themselves. Everything follows from the seed; a failing one is replayed with ``python -m engine replay SEED``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from engine import commands as cm
+from engine import world as wd
+from engine.broker.node import BrokerNode
+from engine.check.invariants import Oracle, Violation, partitions_of
+from engine.check.outcome import Outcome
+from engine.errors import EngineError
+from engine.events import Happening
+from engine.sim.rng import Stream, seed_for
+from engine.spec import ClusterSpec
+from engine.view.narrate import command_text
+
+FORMING_US = 20_000_000
+RUN_US = 20_000_000
+DRAIN_US = 240_000_000
+DRAIN_STEP_US = 2_000_000
+
+CRASHES = ("kill", "power loss", "torn write", "pause", "polite stop")
+NETWORK = ("cut node", "cut pair", "one-way cut", "delay", "loss")
+DISKS = ("slow disk", "full disk", "corrupt disk", "wiped disk")
+CONTROL = ("kill controller", "pause controller", "cut controller")
+ADMIN = ("preferred election", "unclean election", "reassignment", "config change")
+CLIENTS = ("kill producer", "pause producer")
+FAULTS = (*CRASHES, *NETWORK, *DISKS, *CONTROL, *ADMIN, *CLIENTS)
+"""Every kind of fault; a campaign must have seen each."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What one seed held. ``violation`` "" is a clean run."""
+
+    seed: int
+    violation: str
+    counts: dict[str, int]
+    trace_hash: str
+    deliveries: int
+    virtual_us: int
+
+
+class Campaign:
+    """One seed: draws a plan, runs it, heals, drains, judges."""
+
+    def __init__(self, seed: int, mutants: tuple[str, ...] = (), listen: Callable[[Happening], None] | None = None) -> None:
+        self.seed = seed
+        self.stream = Stream(seed_for(seed, "fuzz"))
+        self.listen = listen
+        self.counts: Counter[str] = Counter()
+        self.world = wd.create(self._draw_spec(mutants), seed)
+        self.oracle = Oracle(self.world)
+        self.outcome = Outcome()
+        self.faults = [fault for fault in FAULTS if self.stream.chance(300_000)] or [self._pick(FAULTS)]
+        self.pace_us = self.stream.between(200_000, 3_000_000)
+
+    def _pick(self, options: tuple[str, ...] | list[str]) -> str:
+        return options[self.stream.below(len(options))]
+
+    def _draw_spec(self, mutants: tuple[str, ...]) -> ClusterSpec:
+        s = self.stream
+        return ClusterSpec(
+            brokers=3,
+            controllers=3,
+            elr=s.chance(700_000),
+            broker_configs={
+                "min.insync.replicas": str(1 + s.below(2)),
+                "unclean.leader.election.enable": "true" if s.chance(150_000) else "false",
+                "replica.lag.time.max.ms": str(s.between(1_500, 10_000)),
+                "broker.session.timeout.ms": str(s.between(3_000, 9_000)),
+                "broker.heartbeat.interval.ms": "1000",
+                "leader.imbalance.check.interval.seconds": str(s.between(5, 60)),
+            },
+            mutants=mutants,
+        )
+
+    def run(self) -> Report:
+        violation = ""
+        try:
+            self._form()
+            self._start_load()
+            self._trouble()
+            self._heal()
+            self._drain()
+            self.oracle.check_candidates()
+            self.outcome.judge(self.world, self.oracle, self.counts)
+        except Violation as broken:
+            violation = str(broken)
+        kernel = self.world.kernel
+        counts = {**self.oracle.counts, **self.counts}
+        trace = f"{kernel.trace & (1 << 64) - 1:016x}"
+        return Report(self.seed, violation, counts, trace, kernel.deliveries, kernel.now)
+
+    def _observe(self, fresh: list[Happening]) -> bool:
+        self.outcome.observe(fresh)
+        if self.listen is not None:
+            for happening in fresh:
+                self.listen(happening)
+        return self.oracle.observe(fresh)
+
+    def _advance(self, by_us: int) -> None:
+        kernel = self.world.kernel
+        kernel.run(kernel.now + by_us, 0, self._observe)
+        kernel.fresh.clear()
+
+    def _do(self, command: cm.Command) -> bool:
+        """Commands that make no sense just now are refused and skipped."""
+        try:
+            wd.check(self.world, command)
+        except EngineError:
+            return False
+        wd.apply(self.world, command, command_text(command))
+        self._observe(self.world.kernel.fresh)
+        self.world.kernel.fresh.clear()
+        return True
+
+    # -- phases ---------------------------------------------------------------------------------------------------------------------
+
+    def _form(self) -> None:
+        self._observe(self.world.kernel.fresh)
+        self.world.kernel.fresh.clear()
+        while not wd.formed(self.world):
+            if self.world.kernel.now > FORMING_US:
+                raise Violation("Liveness", self.world.kernel.now, "the cluster did not form")
+            self._advance(100_000)
+
+    def _start_load(self) -> None:
+        s = self.stream
+        for topic in ("orders", "payments")[: 1 + s.below(2)]:
+            self._do(cm.CreateTopic(topic, 1 + s.below(3), 3))
+        self._advance(1_000_000)
+        for number in range(1 + s.below(2)):
+            acks = ("all", "all", "all", "1", "0")[s.below(5)]
+            configs = {"acks": acks, "delivery.timeout.ms": "30000", "request.timeout.ms": "3000", "linger.ms": str(s.below(20))}
+            if acks == "all" and s.chance(300_000):
+                configs["enable.idempotence"] = "false"
+            name = f"producer-{number}"
+            self._do(cm.CreateProducer(name, configs))
+            self._load(name)
+        isolation = {"auto.offset.reset": "earliest"}
+        topics = [topic for topic in ("orders", "payments") if topic in (best.topics if (best := wd.best_image(self.world)) else {})]
+        self._do(cm.CreateConsumer("reader", topics, isolation))
+
+    def _load(self, producer: str) -> None:
+        s = self.stream
+        topic = "payments" if s.chance(400_000) and self._has_topic("payments") else "orders"
+        self._do(
+            cm.StartWorkload(
+                f"load-{producer}-{self.world.workloads_started}", topic, producer,
+                records_per_second=s.between(10, 120), keys=s.below(20), value_bytes=s.between(20, 200), limit=1_500,
+            )
+        )  # fmt: skip
+
+    def _has_topic(self, topic: str) -> bool:
+        image = wd.best_image(self.world)
+        return image is not None and topic in image.topics
+
+    def _trouble(self) -> None:
+        end = self.world.kernel.now + RUN_US
+        while self.world.kernel.now < end:
+            self._advance(1 + self.stream.below(2 * self.pace_us))
+            if self.stream.chance(350_000):
+                self._mend_something()
+            else:
+                fault = self._pick(self.faults)
+                if self._inflict(fault):
+                    self.counts[f"fault: {fault}"] += 1
+
+    def _mend_something(self) -> None:
+        """Now and then something comes back, so that faults meet recoveries half-way."""
+        s = self.stream
+        hosts = list(self.world.kernel.hosts.values())
+        host = hosts[s.below(len(hosts))]
+        if host.status == "paused":
+            self._do(cm.ResumeNode(host.name))
+        elif host.status == "down":
+            self._do(cm.FreeDisk(host.name))
+            self._do(cm.StartNode(host.name))
+            if host.kind == "producer":
+                self._load(host.name)
+        else:
+            self._do(cm.HealNetwork(host.name, "*"))
+
+    def _inflict(self, fault: str) -> bool:
+        s = self.stream
+        broker = f"broker-{1 + s.below(3)}"
+        controller = f"controller-{101 + s.below(3)}"
+        server = broker if s.chance(700_000) else controller
+        others = [name for name in self.world.kernel.hosts if name != broker]
+        other = others[s.below(len(others))]
+        producer = f"producer-{s.below(2)}"
+        return INFLICT[fault](self, broker, controller, server, other, producer)
+
+    def _down_then(self, broker: str, command: cm.Command) -> bool:
+        """Disks are touched while their process is down; it comes back at once to what is left."""
+        self._do(cm.KillNode(broker))
+        done = self._do(command)
+        self._do(cm.StartNode(broker))
+        return done
+
+    def _partition(self) -> tuple[str, int]:
+        image = wd.best_image(self.world)
+        known = partitions_of(image) if image is not None else []
+        if not known:
+            return "orders", 0
+        chosen = known[self.stream.below(len(known))][0]
+        return chosen.topic, chosen.partition
+
+    def _reassign(self) -> bool:
+        topic, partition = self._partition()
+        brokers = [1, 2, 3]
+        first = brokers.pop(self.stream.below(3))
+        second = brokers.pop(self.stream.below(2))
+        replicas = [first, second, *brokers][: 2 + self.stream.below(2)]
+        return self._do(cm.ReassignPartition(topic, partition, replicas))
+
+    def _configure(self) -> bool:
+        topic, _ = self._partition()
+        return self._do(cm.AlterConfig("topic", topic, {"min.insync.replicas": str(1 + self.stream.below(2))}))
+
+    def _elect(self, kind: str) -> bool:
+        topic, partition = self._partition()
+        return self._do(cm.ElectLeader(kind, topic, partition))
+
+    def _corrupt(self, broker: str) -> bool:
+        topic, partition = self._partition()
+        return self._down_then(broker, cm.CorruptDisk(broker, topic, partition))
+
+    def _heal(self) -> None:
+        self._do(cm.HealNetwork())
+        for host in list(self.world.kernel.hosts.values()):
+            if host.kind in wd.SERVERS:
+                self._do(cm.SlowDisk(host.name, 0))
+                self._do(cm.FreeDisk(host.name))
+            if host.status == "paused":
+                self._do(cm.ResumeNode(host.name))
+            if host.status == "down":
+                self._do(cm.StartNode(host.name))
+        for workload in list(self.world.workload_owner):
+            self._do(cm.StopWorkload(workload))
+
+    def _drain(self) -> None:
+        end = self.world.kernel.now + DRAIN_US
+        trouble = "nothing was checked"
+        elected = False
+        while self.world.kernel.now < end:
+            self._advance(DRAIN_STEP_US)
+            trouble = self._unsettled()
+            if not trouble:
+                return
+            if not elected and self.world.kernel.now > end - DRAIN_US // 2 and "has no leader" in trouble:
+                elected = True
+                self._elect_whoever_is_left()
+        raise Violation("Liveness", self.world.kernel.now, trouble)
+
+    def _elect_whoever_is_left(self) -> None:
+        """An operator's last resort where every eligible replica lost its disk: an unclean election, with its licence."""
+        image = wd.best_image(self.world)
+        for partition, state in partitions_of(image) if image is not None else []:
+            known = self.oracle.state(partition)
+            if state.leader == -1 and (known.tainted or known.licences):
+                self._do(cm.ElectLeader("unclean", partition.topic, partition.partition))
+
+    def _unsettled(self) -> str:
+        """What still moves; "" once the cluster is whole and idle."""
+        world = self.world
+        if not wd.formed(world):
+            return "not every broker is registered and unfenced"
+        image = wd.best_image(world)
+        assert image is not None
+        for partition, state in partitions_of(image):
+            if state.leader == -1:
+                return f"{partition} has no leader"
+            if state.adding or state.removing:
+                return f"the reassignment of {partition} has not ended"
+            if set(state.isr) != set(state.replicas):
+                return f"the ISR of {partition} is {state.isr} of {state.replicas}"
+            leader = world.kernel.hosts[f"broker-{state.leader}"].node
+            replica = leader.partitions.get(partition) if isinstance(leader, BrokerNode) else None
+            if replica is None or replica.role != "leader" or replica.high_watermark != replica.log.log_end_offset:
+                return f"the leader of {partition} has not committed everything"
+        return self.outcome.unsettled(world)
+
+
+INFLICT: dict[str, Callable[[Campaign, str, str, str, str, str], bool]] = {
+    "kill": lambda c, broker, controller, server, other, producer: c._do(cm.KillNode(broker)),
+    "power loss": lambda c, broker, controller, server, other, producer: c._do(cm.LosePower(server)),
+    "torn write": lambda c, broker, controller, server, other, producer: c._do(cm.LosePower(server, torn=True)),
+    "pause": lambda c, broker, controller, server, other, producer: c._do(cm.PauseNode(broker)),
+    "polite stop": lambda c, broker, controller, server, other, producer: c._do(cm.StopNode(broker)),
+    "cut node": lambda c, broker, controller, server, other, producer: c._do(cm.CutNetwork(server)),
+    "cut pair": lambda c, broker, controller, server, other, producer: c._do(cm.CutNetwork(broker, other)),
+    "one-way cut": lambda c, broker, controller, server, other, producer: c._do(cm.CutNetwork(broker, other, one_way=True)),
+    "delay": lambda c, broker, controller, server, other, producer: c._do(
+        cm.DegradeNetwork(broker, other, delay_ms=c.stream.below(800))
+    ),
+    "loss": lambda c, broker, controller, server, other, producer: c._do(
+        cm.DegradeNetwork(broker, other, loss_percent=float(1 + c.stream.below(20)))
+    ),
+    "slow disk": lambda c, broker, controller, server, other, producer: c._do(cm.SlowDisk(server, 1 + c.stream.below(200))),
+    "full disk": lambda c, broker, controller, server, other, producer: c._do(cm.FillDisk(broker)),
+    "corrupt disk": lambda c, broker, controller, server, other, producer: c._corrupt(broker),
+    "wiped disk": lambda c, broker, controller, server, other, producer: c._down_then(broker, cm.WipeDisk(broker)),
+    "kill controller": lambda c, broker, controller, server, other, producer: c._do(cm.KillNode(controller)),
+    "pause controller": lambda c, broker, controller, server, other, producer: c._do(cm.PauseNode(controller)),
+    "cut controller": lambda c, broker, controller, server, other, producer: c._do(cm.CutNetwork(controller)),
+    "preferred election": lambda c, broker, controller, server, other, producer: c._elect("preferred"),
+    "unclean election": lambda c, broker, controller, server, other, producer: c._elect("unclean"),
+    "reassignment": lambda c, broker, controller, server, other, producer: c._reassign(),
+    "config change": lambda c, broker, controller, server, other, producer: c._configure(),
+    "kill producer": lambda c, broker, controller, server, other, producer: c._do(cm.KillNode(producer)),
+    "pause producer": lambda c, broker, controller, server, other, producer: c._do(cm.PauseNode(producer)),
+}
+
+
+def run_seed(seed: int, mutants: tuple[str, ...] = ()) -> Report:
+    return Campaign(seed, mutants).run()

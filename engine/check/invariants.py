@@ -1,0 +1,311 @@
+"""The oracle that watches a simulated cluster and knows what must never happen.
+
+It sees everything at once, as no node can: which offsets were ever committed and with which bytes, who led in which epoch, what each
+fault may excuse. After each delivery that made something happen it checks what that delivery can have broken (the S rows of the
+invariants), so a violation is reported at the very step that caused it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine import events as ev
+from engine.broker.node import BrokerNode
+from engine.broker.state import Replica
+from engine.controller.node import ControllerNode
+from engine.log.partition_log import PartitionLog
+from engine.messages.base import TopicPartition
+from engine.metadata.image import MetadataImage, PartitionImage
+from engine.world import World, best_image
+
+LICENSING_ELECTIONS = {"unclean", "last known leader"}
+
+
+class Violation(Exception):
+    """An invariant broke: its name, the virtual time, and what was seen."""
+
+    def __init__(self, invariant: str, at_us: int, detail: str) -> None:
+        super().__init__(f"{invariant} at {at_us} µs: {detail}")
+        self.invariant = invariant
+        self.at_us = at_us
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class Committed:
+    """What the oracle knows to be committed in one partition. ``batches``: base offset → bytes. ``licences``: why a loss would be
+    excused. ``tainted``: brokers whose disk may lack what they once held, until they leave ISR and ELR."""
+
+    high_watermark: int = 0
+    batches: dict[int, bytes] = field(default_factory=dict)
+    last_base: int = -1
+    licences: set[str] = field(default_factory=set)
+    tainted: set[int] = field(default_factory=set)
+
+
+class Oracle:
+    """Feed it every run of fresh happenings (``observe``); it raises Violation."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.partitions: dict[TopicPartition, Committed] = {}
+        self.leaders: dict[tuple[TopicPartition, int], int] = {}
+        self.quorum_leaders: dict[int, int] = {}
+        self.quorum_epochs: dict[str, int] = {}
+        self.metadata: dict[int, bytes] = {}
+        self.metadata_checked: dict[str, int] = {}
+        self.replica_checked: dict[tuple[str, TopicPartition], int] = {}
+        self.image_offset = -1
+        self.counts: Counter[str] = Counter()
+        self.handlers: dict[type[ev.Event], Callable[[Any], None]] = {
+            ev.HighWatermarkAdvanced: self._high_watermark,
+            ev.LeaderStarted: self._leader_started,
+            ev.QuorumLeaderElected: self._quorum_leader,
+            ev.LeaderChanged: self._leader_changed,
+            ev.IsrChanged: self._isr_changed,
+            ev.ReplicaTruncated: self._truncated,
+            ev.ProduceAcknowledged: self._acknowledged,
+            ev.RecordsConsumed: self._consumed,
+            ev.PowerLost: self._power_lost,
+            ev.NodeStarted: self._restarted,
+            ev.DiskWiped: lambda event: self._taint(event.name, "a wiped disk"),
+            ev.DiskCorrupted: lambda event: self._taint(event.name, "a corrupted disk"),
+            ev.LogDirectoryFailed: lambda event: None,
+        }
+
+    def observe(self, fresh: list[ev.Happening]) -> bool:
+        """Always False, so that it can serve as the kernel's watch without stopping it."""
+        nodes: dict[str, None] = {}
+        for happening in fresh:
+            handler = self.handlers.get(type(happening.event))
+            if handler is not None:
+                handler(happening.event)
+            nodes[happening.node] = None
+        for name in nodes:
+            self._check_node(name)
+        return False
+
+    def state(self, partition: TopicPartition) -> Committed:
+        found = self.partitions.get(partition)
+        if found is None:
+            found = self.partitions[partition] = Committed()
+        return found
+
+    def fail(self, invariant: str, detail: str) -> None:
+        raise Violation(invariant, self.world.kernel.now, detail)
+
+    # -- events ---------------------------------------------------------------------------------------------------------------
+
+    def _high_watermark(self, event: ev.HighWatermarkAdvanced) -> None:
+        partition = TopicPartition(event.topic, event.partition)
+        known = self.state(partition)
+        replica = self._replica(event.broker, partition)
+        if replica is None or event.new <= known.high_watermark:
+            return
+        for batch in batches_between(replica.log, known.high_watermark, event.new):
+            base = int.from_bytes(batch[:8], "big")
+            known.batches[base] = batch
+            known.last_base = base
+        known.high_watermark = event.new
+        self._candidates_complete(partition, known)
+
+    def _leader_started(self, event: ev.LeaderStarted) -> None:
+        partition = TopicPartition(event.topic, event.partition)
+        key = (partition, event.leader_epoch)
+        other = self.leaders.setdefault(key, event.broker)
+        if other != event.broker:
+            self.fail("OneLeaderPerEpoch", f"brokers {other} and {event.broker} both led {partition} in epoch {event.leader_epoch}")
+        known = self.state(partition)
+        replica = self._replica(event.broker, partition)
+        if replica is not None and not known.licences and event.broker not in known.tainted:
+            self._holds_all(event.broker, partition, known, replica, "LeaderComplete")
+            if replica.log.log_end_offset < known.high_watermark:
+                self.fail("TrueHwMonotone", f"{partition}: committed up to {known.high_watermark}, its leader ends at {replica.log.log_end_offset}")
+
+    def _quorum_leader(self, event: ev.QuorumLeaderElected) -> None:
+        self.counts["quorum elections"] += 1
+        other = self.quorum_leaders.setdefault(event.epoch, event.controller)
+        if other != event.controller:
+            self.fail("OneLeaderPerEpoch", f"controllers {other} and {event.controller} both led quorum epoch {event.epoch}")
+
+    def _leader_changed(self, event: ev.LeaderChanged) -> None:
+        self.counts["elections"] += 1
+        partition = TopicPartition(event.topic, event.partition)
+        if event.election in LICENSING_ELECTIONS:
+            self._license(partition, f"{event.election} election")
+
+    def _license(self, partition: TopicPartition, reason: str) -> None:
+        """From here on the oracle cannot know what is committed below: it forgets, and learns anew from the next leader."""
+        known = self.state(partition)
+        known.licences.add(reason)
+        self.counts["licences"] += 1
+
+    def _isr_changed(self, event: ev.IsrChanged) -> None:
+        self.counts["ISR changes"] += 1
+        partition = TopicPartition(event.topic, event.partition)
+        known = self.state(partition)
+        known.tainted &= {*event.new_isr, *event.elr}
+
+    def _truncated(self, event: ev.ReplicaTruncated) -> None:
+        self.counts["truncations"] += 1
+        key = (f"broker-{event.broker}", TopicPartition(event.topic, event.partition))
+        self.replica_checked[key] = min(self.replica_checked.get(key, 0), event.to_offset)
+
+    def _acknowledged(self, event: ev.ProduceAcknowledged) -> None:
+        if event.acks == -1:
+            partition = TopicPartition(event.topic, event.partition)
+            known = self.state(partition)
+            if event.last_offset >= known.high_watermark and not known.licences:
+                self.fail(
+                    "LeaderComplete",
+                    f"{partition}: offset {event.last_offset} acknowledged with acks=all, committed is only {known.high_watermark}",
+                )
+
+    def _consumed(self, event: ev.RecordsConsumed) -> None:
+        known = self.state(TopicPartition(event.topic, event.partition))
+        if event.last_offset >= known.high_watermark and not known.licences:
+            self.fail("RepeatableRead", f"{event.topic}-{event.partition}: offset {event.last_offset} was read before it was committed")
+
+    def _power_lost(self, event: ev.PowerLost) -> None:
+        if event.bytes_lost:
+            self._taint(event.name, "power loss")
+
+    def _taint(self, name: str, reason: str) -> None:
+        """The broker may lack records: whoever counts on it is excused once nobody else in the ISR holds them."""
+        broker = int(name.removeprefix("broker-")) if name.startswith("broker-") else -1
+        image = best_image(self.world)
+        for partition, state in partitions_of(image) if image is not None else ():
+            members = {*state.isr, *state.elr}
+            if broker not in members:
+                continue
+            known = self.state(partition)
+            known.tainted.add(broker)
+            if set(state.isr) <= known.tainted or not (members - known.tainted):
+                self._license(partition, f"{reason} on every ISR member")
+
+    def _restarted(self, event: ev.NodeStarted) -> None:
+        for key in self.replica_checked:
+            if key[0] == event.name:
+                self.replica_checked[key] = 0
+        self.metadata_checked[event.name] = 0
+
+    # -- state ----------------------------------------------------------------------------------------------------------------
+
+    def _check_node(self, name: str) -> None:
+        host = self.world.kernel.hosts.get(name)
+        node = host.node if host is not None else None
+        if isinstance(node, BrokerNode):
+            self._check_metadata(name, node.metadata_log, node.image.offset + 1)
+            for partition, replica in node.partitions.items():
+                self._check_replica(name, partition, replica)
+        elif isinstance(node, ControllerNode):
+            quorum = node.quorum
+            if quorum.epoch < self.quorum_epochs.get(name, 0):
+                self.fail("OneLeaderPerEpoch", f"{name} went back from quorum epoch {self.quorum_epochs[name]} to {quorum.epoch}")
+            self.quorum_epochs[name] = quorum.epoch
+            self._check_metadata(name, quorum.log, quorum.high_watermark)
+            if node.image.offset > self.image_offset:
+                self.image_offset = node.image.offset
+                self._check_shape(node.image)
+
+    def _check_metadata(self, name: str, log: PartitionLog, committed: int) -> None:
+        start = self.metadata_checked.get(name, 0)
+        if committed <= start:
+            return
+        for batch in batches_between(log, start, committed):
+            base = int.from_bytes(batch[:8], "big")
+            other = self.metadata.setdefault(base, batch)
+            if other != batch:
+                self.fail("MetadataPrefix", f"{name} committed another metadata batch at offset {base} than the rest")
+        self.metadata_checked[name] = committed
+
+    def _check_replica(self, name: str, partition: TopicPartition, replica: Replica) -> None:
+        log = replica.log
+        if not 0 <= log.log_start_offset <= replica.high_watermark <= log.log_end_offset:
+            self.fail(
+                "Offsets",
+                f"{partition} on {name}: log start {log.log_start_offset}, HW {replica.high_watermark}, LEO {log.log_end_offset}",
+            )
+        known = self.state(partition)
+        if known.licences:
+            return
+        key = (name, partition)
+        start = self.replica_checked.get(key, 0)
+        upto = min(replica.high_watermark, known.high_watermark)
+        if upto <= start:
+            return
+        for batch in batches_between(log, start, upto):
+            base = int.from_bytes(batch[:8], "big")
+            if known.batches.get(base) != batch:
+                self.fail("LogMatching", f"{partition} on {name} has other bytes at offset {base} than were committed there")
+        self.replica_checked[key] = upto
+
+    def _check_shape(self, image: MetadataImage) -> None:
+        for partition, state in partitions_of(image):
+            replicas, isr, elr = set(state.replicas), set(state.isr), set(state.elr)
+            if not isr <= replicas or not elr <= replicas or isr & elr:
+                self.fail("IsrElrShape", f"{partition}: replicas {state.replicas}, ISR {state.isr}, ELR {state.elr}")
+            min_isr = int(image.topic_config(partition.topic, "min.insync.replicas", self.world.spec.broker_configs))
+            if len(isr) >= min(min_isr, len(replicas)) and elr:
+                self.fail("IsrElrShape", f"{partition}: ISR {state.isr} meets min.insync.replicas {min_isr}, yet ELR is {state.elr}")
+            fenced = {b for b in isr if b not in image.brokers or image.brokers[b].fenced}
+            alone = not self.world.spec.elr and len(isr) == 1
+            if fenced and not alone:
+                self.fail("IsrElrShape", f"{partition}: fenced {sorted(fenced)} in the ISR {state.isr}")
+            if not isr and not self.world.spec.elr:
+                self.fail("IsrElrShape", f"{partition}: the ISR is empty without ELR")
+
+    def _candidates_complete(self, partition: TopicPartition, known: Committed) -> None:
+        if known.licences:
+            return
+        image = best_image(self.world)
+        state = image.partition(partition) if image is not None else None
+        if state is None:
+            return
+        for broker in (*state.isr, *state.elr):
+            replica = self._replica(broker, partition)
+            if replica is not None and broker not in known.tainted:
+                self._holds_all(broker, partition, known, replica, "CandidateComplete")
+
+    def _holds_all(self, broker: int, partition: TopicPartition, known: Committed, replica: Replica, invariant: str) -> None:
+        if known.last_base < 0:
+            return
+        log = replica.log
+        if log.log_end_offset < known.high_watermark:
+            self.fail(invariant, f"broker {broker} ends {partition} at {log.log_end_offset}, committed is {known.high_watermark}")
+        batch = next(iter(log.read(known.last_base, 1)), b"")
+        if batch != known.batches[known.last_base]:
+            self.fail(invariant, f"broker {broker} holds other bytes at {partition}@{known.last_base} than were committed")
+
+    def check_candidates(self) -> None:
+        """All partitions, at a quiet moment."""
+        for partition, known in self.partitions.items():
+            self._candidates_complete(partition, known)
+
+    def _replica(self, broker: int, partition: TopicPartition) -> Replica | None:
+        host = self.world.kernel.hosts.get(f"broker-{broker}")
+        node = host.node if host is not None else None
+        return node.partitions.get(partition) if isinstance(node, BrokerNode) else None
+
+
+def partitions_of(image: MetadataImage) -> list[tuple[TopicPartition, PartitionImage]]:
+    return [
+        (TopicPartition(topic.name, number), state) for topic in image.topics.values() for number, state in topic.partitions.items()
+    ]
+
+
+def batches_between(log: PartitionLog, start: int, end: int) -> list[bytes]:
+    """The batches that hold offsets in [start, end)."""
+    found: list[bytes] = []
+    position = max(start, log.log_start_offset)
+    while position < min(end, log.log_end_offset):
+        piece = log.read(position, 1 << 20, end)
+        if not piece:
+            break
+        found += piece
+        last = piece[-1]
+        position = int.from_bytes(last[:8], "big") + int.from_bytes(last[23:27], "big") + 1
+    return found

@@ -1,0 +1,117 @@
+"""What became of every record, judged at the end: the E rows of the invariants.
+
+It follows the producers' own events (what was sent, what was promised) and compares them with what the leaders' logs hold once the
+cluster has healed and drained. A workload's value begins with its record's number, so every record can be told from every other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from engine import events as ev
+from engine.broker.node import BrokerNode
+from engine.check.invariants import Oracle, Violation, batches_between
+from engine.clients.producer import ProducerNode
+from engine.clients.records import record_id_of
+from engine.log.record_batch import decode, read_header
+from engine.messages.base import TopicPartition
+from engine.world import World
+
+
+@dataclass(slots=True)
+class Sent:
+    """One batch. ``promise`` is the acks with which it was acknowledged, or None."""
+
+    partition: TopicPartition
+    acks: int
+    idempotent: bool
+    record_ids: tuple[int, ...]
+    promise: int | None = None
+    resolved: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """``sessions``: how often each producer was started; a batch's key is (producer, session, batch)."""
+
+    sent: dict[tuple[str, int, int], Sent] = field(default_factory=dict)
+    sessions: Counter[str] = field(default_factory=Counter)
+
+    def observe(self, fresh: list[ev.Happening]) -> None:
+        for happening in fresh:
+            event = happening.event
+            kind = type(event)
+            if kind is ev.ProduceSent:
+                self._sent(event)  # type: ignore[arg-type]
+            elif kind is ev.RecordsAcknowledged or kind is ev.RecordsFailed:
+                self._resolved(event)  # type: ignore[arg-type]
+            elif kind is ev.NodeStarted:
+                self.sessions[event.name] += 1  # type: ignore[attr-defined]
+
+    def _sent(self, event: ev.ProduceSent) -> None:
+        if event.attempt == 1 and event.records:
+            key = (event.producer, self.sessions[event.producer], event.batch_id)
+            ids = tuple(record.record_id for record in event.records)
+            self.sent[key] = Sent(TopicPartition(event.topic, event.partition), event.acks, event.base_sequence >= 0, ids)
+
+    def _resolved(self, event: ev.RecordsAcknowledged | ev.RecordsFailed) -> None:
+        batch = self.sent.get((event.producer, self.sessions[event.producer], event.batch_id))
+        if batch is None:
+            return
+        if batch.resolved:
+            raise Violation("Liveness", 0, f"batch {event.batch_id} of {event.producer} was resolved twice")
+        batch.resolved = True
+        if isinstance(event, ev.RecordsAcknowledged):
+            batch.promise = batch.acks
+
+    def unsettled(self, world: World) -> str:
+        for host in world.kernel.hosts.values():
+            node = host.node
+            if isinstance(node, ProducerNode) and (node.buffered_records or node.in_flight):
+                return f"{host.name} has unresolved records"
+        return ""
+
+    def judge(self, world: World, oracle: Oracle, counts: Counter[str]) -> None:
+        """Raises Violation for an unlicensed loss, duplicate or disorder; counts the licensed losses."""
+        places: dict[TopicPartition, dict[int, list[int]]] = {}
+        for batch in self.sent.values():
+            if batch.partition not in places:
+                places[batch.partition] = dict(self._positions(world, batch.partition))
+        now = world.kernel.now
+        last: dict[tuple[str, int, TopicPartition], int] = {}
+        for (producer, session, batch_id), batch in self.sent.items():
+            known = oracle.state(batch.partition)
+            where = places[batch.partition]
+            for record_id in batch.record_ids:
+                offsets = where.get(record_id, [])
+                counts["records sent"] += 1
+                if batch.promise is not None and not offsets:
+                    if batch.promise == -1 and not known.licences:
+                        raise Violation(
+                            "NoAckedLoss", now, f"record {record_id} ({producer}, batch {batch_id}) was acknowledged with acks=all and is gone"
+                        )
+                    counts["licensed losses"] += 1
+                if batch.idempotent and len(offsets) > 1 and not known.licences:
+                    raise Violation("NoDuplicate", now, f"record {record_id} of {producer} lies at {offsets} of {batch.partition}")
+                counts["duplicates"] += len(offsets) > 1
+                if batch.idempotent and offsets and not known.licences:
+                    line = (producer, session, batch.partition)
+                    if offsets[0] < last.get(line, -1):
+                        raise Violation("NoDuplicate", now, f"record {record_id} of {producer} overtook an earlier one in {batch.partition}")
+                    last[line] = offsets[0]
+
+    def _positions(self, world: World, partition: TopicPartition) -> Iterator[tuple[int, list[int]]]:
+        """Record number → its offsets, in the leader's log."""
+        found: dict[int, list[int]] = {}
+        for host in world.kernel.hosts.values():
+            node = host.node
+            replica = node.partitions.get(partition) if isinstance(node, BrokerNode) else None
+            if replica is None or replica.role != "leader":
+                continue
+            for batch in batches_between(replica.log, 0, replica.log.log_end_offset):
+                if not read_header(batch).is_control_batch:
+                    for record in decode(batch):
+                        found.setdefault(record_id_of(record.value), []).append(record.offset)
+        yield from found.items()
