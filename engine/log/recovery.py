@@ -17,7 +17,7 @@ from engine.log.leader_epochs import FILE_NAME, LeaderEpochFileCache
 from engine.log.partition_log import PartitionLog
 from engine.log.record_batch import HEADER_BYTES, LOG_OVERHEAD_BYTES, BatchHeader, check_structure, read_header
 from engine.log.results import RecoveryReport
-from engine.log.segment import BatchEntry, Segment
+from engine.log.segment import MAX_RELATIVE_OFFSET, BatchEntry, Segment
 from engine.sim.disk import Disk, DiskFullError
 from engine.sim.sequence import Sequence
 
@@ -157,7 +157,9 @@ def _load_segment(segment: Segment, disk: Disk, now_ms: int, config: LogConfig) 
         position, expected = 0, segment.base_offset
         for data in split_batches(disk.chunks(segment.log_path)):
             header = read_header(data)
-            if header.size != len(data) or header.base_offset < expected or header.last_offset_delta < 0:
+            if header.size != len(data) or header.last_offset_delta < 0:
+                return False
+            if header.base_offset < expected or header.last_offset - segment.base_offset > MAX_RELATIVE_OFFSET:
                 return False
             entries.append(_entry(header, position, data))
             position += len(data)
@@ -201,6 +203,8 @@ def _recover_segment(
             header = check_structure(data)
             if header.base_offset < expected:
                 raise CorruptBatchError(f"base offset {header.base_offset}, expected {expected}")
+            if header.last_offset - segment.base_offset > MAX_RELATIVE_OFFSET:
+                raise CorruptBatchError(f"offset {header.last_offset} is out of the segment's reach")
         except CorruptBatchError as error:
             tally.reason = error.reason
             break
