@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from os import cpu_count
 
-from engine.check.fuzz import FAULTS, Campaign, Report, run_seed
+from engine.check.fuzz import FAULTS, Campaign, Report
+from engine.check.pool import reports
 from engine.events import Happening
 from engine.view.narrate import clock, level, narrate
 
 ESSENTIAL = ("elections", "quorum elections", "ISR changes", "truncations", "licensed losses", *(f"fault: {f}" for f in FAULTS))
 """A campaign of many seeds that saw none of one of these has tested nothing there."""
-CHUNK = 8
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run_fuzz(chosen.seeds, tuple(chosen.mutant), chosen.jobs)
     if chosen.command == "replay":
         return run_replay(chosen.seed, tuple(chosen.mutant), chosen.level)
-    from engine.bench import run_bench
+    from engine.check.bench import run_bench
 
     return run_bench()
 
@@ -72,15 +70,6 @@ def run_fuzz(seeds: range, mutants: tuple[str, ...], jobs: int) -> int:
         print(f"Replay with: python -m engine replay {broken[0].seed}")
     print(f"{len(seeds)} seeds, {len(broken)} violations")
     return 1 if broken or missing else 0
-
-
-def reports(seeds: range, mutants: tuple[str, ...], jobs: int) -> Iterator[Report]:
-    """In the order of the seeds, whatever the number of processes."""
-    if jobs <= 1 or len(seeds) < CHUNK:
-        yield from (run_seed(seed, mutants) for seed in seeds)
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(run_seed, seeds, [mutants] * len(seeds), chunksize=CHUNK)
 
 
 def run_replay(seed: int, mutants: tuple[str, ...], least: str) -> int:
