@@ -12,7 +12,14 @@ from engine.check.pool import reports
 from engine.events import Happening
 from engine.view.narrate import clock, level, narrate
 
-ESSENTIAL = ("elections", "quorum elections", "ISR changes", "truncations", "licensed losses", *(f"fault: {f}" for f in FAULTS))
+ESSENTIAL = (
+    "elections",
+    "quorum elections",
+    "ISR changes",
+    "truncations",
+    "licensed losses",
+    *(f"fault: {f}" for f in FAULTS),
+)
 """A campaign of many seeds that saw none of one of these has tested nothing there."""
 
 
@@ -20,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     fuzz = commands.add_parser("fuzz", help="run many seeds under random faults and check every invariant")
-    fuzz.add_argument("--seeds", type=seed_range, default=range(0, 200), metavar="A:B", help="from A up to, not including, B")
+    fuzz.add_argument("--seeds", type=seed_range, default=range(200), metavar="A:B", help="from A up to, not including, B")
     fuzz.add_argument("--mutant", action="append", default=[], help="switch a sabotage on, to see it caught")
     fuzz.add_argument("--jobs", type=int, default=cpu_count() or 1)
     replay = commands.add_parser("replay", help="run one seed again and tell what happened")

@@ -6,7 +6,7 @@ journalled as JSON. ``type`` is the tag.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Union, get_args
+from typing import Annotated, Any, get_args
 
 import msgspec
 
@@ -20,7 +20,8 @@ Partition = Annotated[int, msgspec.Meta(ge=0, lt=limits.MAX_PARTITIONS_PER_TOPIC
 BrokerId = Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_BROKERS)]
 Text = Annotated[str, msgspec.Meta(max_length=limits.MAX_VALUE_BYTES)]
 ConfigMap = dict[
-    Annotated[str, msgspec.Meta(min_length=1, max_length=100)], Annotated[str, msgspec.Meta(max_length=limits.MAX_CONFIG_VALUE)]
+    Annotated[str, msgspec.Meta(min_length=1, max_length=100)],
+    Annotated[str, msgspec.Meta(max_length=limits.MAX_CONFIG_VALUE)],
 ]
 
 
@@ -249,11 +250,37 @@ class CloseClient(Command, frozen=True, tag=True):
     name: ClientName
 
 
-AnyCommand = Union[
-    KillNode, StopNode, StartNode, PauseNode, ResumeNode, LosePower, CutNetwork, HealNetwork, DegradeNetwork, SlowDisk, FillDisk,
-    FreeDisk, WipeDisk, CorruptDisk, CreateTopic, DeleteTopic, AddPartitions, AlterConfig, ElectLeader, ReassignPartition,
-    CreateProducer, Produce, StartWorkload, StopWorkload, CreateConsumer, AssignConsumer, SeekConsumer, PauseConsumer, CloseClient,
-]  # fmt: skip
+AnyCommand = (
+    KillNode
+    | StopNode
+    | StartNode
+    | PauseNode
+    | ResumeNode
+    | LosePower
+    | CutNetwork
+    | HealNetwork
+    | DegradeNetwork
+    | SlowDisk
+    | FillDisk
+    | FreeDisk
+    | WipeDisk
+    | CorruptDisk
+    | CreateTopic
+    | DeleteTopic
+    | AddPartitions
+    | AlterConfig
+    | ElectLeader
+    | ReassignPartition
+    | CreateProducer
+    | Produce
+    | StartWorkload
+    | StopWorkload
+    | CreateConsumer
+    | AssignConsumer
+    | SeekConsumer
+    | PauseConsumer
+    | CloseClient
+)
 COMMANDS: dict[str, type[Command]] = {c.__name__: c for c in get_args(AnyCommand)}
 
 _DECODER = msgspec.json.Decoder(AnyCommand)
@@ -298,14 +325,16 @@ def _check_text(field: str, value: object) -> None:
             value.encode()
         except UnicodeEncodeError:
             raise EngineError(
-                f"{field}: holds a lone surrogate, which is not text in UTF-8. Remove it and send the command again.", field=field
+                f"{field}: holds a lone surrogate, which is not text in UTF-8. Remove it and send the command again.",
+                field=field,
             ) from None
         if "\0" in value:
             raise EngineError(f"{field}: holds a NUL character, which is not accepted. Remove it.", field=field)
     elif isinstance(value, dict):
         if len(value) > limits.MAX_CONFIGS_PER_COMMAND:
             raise EngineError(
-                f"{field}: has {len(value)} entries; at most {limits.MAX_CONFIGS_PER_COMMAND} are accepted.", field=field
+                f"{field}: has {len(value)} entries; at most {limits.MAX_CONFIGS_PER_COMMAND} are accepted.",
+                field=field,
             )
         for key, item in value.items():
             _check_text(f"{field}.{key[:40]}", key)

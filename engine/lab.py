@@ -19,12 +19,12 @@ from engine import world as wd
 from engine.errors import EngineError
 from engine.events import Happening
 from engine.messages import instructions as im
-from engine.metadata.configs import check_spec
 from engine.sim import checkpoint as cp
 from engine.sim.kernel import Kernel
 from engine.spec import ClusterSpec
 from engine.view.build import build_view
-from engine.view.narrate import command_text
+from engine.view.narrate import EVENT_NAMES
+from engine.view.phrases import command_text
 from engine.view.tree import View
 
 FORMING_LIMIT_US = 60_000_000
@@ -120,7 +120,7 @@ class Lab:
         """Creates the cluster and lets it form (a quorum, all brokers unfenced, the topics of ``spec``).
 
         Raises EngineError, naming the field, where ``spec`` asks for what Kafka would refuse."""
-        check_spec(spec)
+        wd.check_spec(spec)
         self._begin(spec, seed, wd.create(spec, seed))
         self._form()
         self._checkpoints.clear()
@@ -277,10 +277,10 @@ class Lab:
 
     def add_breakpoint(self, event: str, topic: str = "", partition: int = -1, node: str = "") -> Breakpoint:
         """Raises EngineError for an event that does not exist, or when there are too many."""
-        from engine.view.narrate import EVENT_NAMES
-
         if event not in EVENT_NAMES:
-            raise EngineError(f"event: no event is called {event[:60]!r}; known are {', '.join(sorted(EVENT_NAMES))}.", field="event")
+            raise EngineError(
+                f"event: no event is called {event[:60]!r}; known are {', '.join(sorted(EVENT_NAMES))}.", field="event"
+            )
         if len(self.breakpoints) >= limits.MAX_BREAKPOINTS:
             raise EngineError(f"event: a lab keeps at most {limits.MAX_BREAKPOINTS} breakpoints; remove one first.", field="event")
         point = Breakpoint(max((b.id for b in self.breakpoints), default=0) + 1, event, topic, partition, node)
@@ -292,7 +292,9 @@ class Lab:
 
     def _check_time(self, at_us: int) -> None:
         if not 0 <= at_us <= limits.MAX_NOW_US:
-            raise EngineError(f"at_us: {at_us} lies outside virtual time, which runs from 0 to {limits.MAX_NOW_US} µs.", field="at_us")
+            raise EngineError(
+                f"at_us: {at_us} lies outside virtual time, which runs from 0 to {limits.MAX_NOW_US} µs.", field="at_us"
+            )
         if at_us - self.now_us > limits.MAX_ADVANCE_US:
             raise EngineError(f"at_us: at most {limits.MAX_ADVANCE_US} µs can be passed in one leap.", field="at_us")
 
@@ -387,7 +389,10 @@ class Lab:
             return
         target = self.branches.get(branch)
         if target is None:
-            raise EngineError(f"branch: there is no branch {branch}; there are {sorted([*self.branches, self.branch])}.", field="branch")
+            raise EngineError(
+                f"branch: there is no branch {branch}; there are {sorted([*self.branches, self.branch])}.",
+                field="branch",
+            )
         common = 0
         for mine, theirs in zip(self._inputs, target.inputs, strict=False):
             if mine != theirs:
@@ -434,7 +439,12 @@ class Lab:
 
     def checkpoint(self) -> bytes:
         """The lab at its playhead in durable form; branches and the future of the playhead are left out."""
-        head = [ENGINE_VERSION, self.seed, msgspec.json.encode(self.spec), [msgspec.json.encode(i) for i in self._inputs[: self._inputs_done]]]
+        head = [
+            ENGINE_VERSION,
+            self.seed,
+            msgspec.json.encode(self.spec),
+            [msgspec.json.encode(i) for i in self._inputs[: self._inputs_done]],
+        ]
         body = cp.dump(self.world)
         return zlib.compress(msgspec.msgpack.encode([head, body]), 1)
 
@@ -464,7 +474,10 @@ class Lab:
     def from_share(cls, share: Share) -> Lab:
         """The same cluster at the same moment. Raises EngineError where the share is of another engine or does not replay."""
         if share.engine_version != ENGINE_VERSION:
-            raise EngineError(f"This was shared by engine {share.engine_version}; here runs engine {ENGINE_VERSION}.", field="engine_version")
+            raise EngineError(
+                f"This was shared by engine {share.engine_version}; here runs engine {ENGINE_VERSION}.",
+                field="engine_version",
+            )
         lab = cls(share.spec, share.seed)
         for given in share.inputs:
             if given.at_us < lab.now_us:

@@ -22,6 +22,7 @@ from engine.errors import EngineError
 from engine.messages import admin as am
 from engine.messages import instructions as im
 from engine.messages.base import Request, TopicPartition
+from engine.metadata.configs import InvalidConfigError, validate_all
 from engine.metadata.image import MetadataImage
 from engine.sim.kernel import Host, Kernel
 from engine.sim.outbox import Node
@@ -56,14 +57,34 @@ class World:
             rack = spec.racks[broker_id - 1] if broker_id <= len(spec.racks) else ""
             return BrokerNode(broker_id, controllers, dict(spec.broker_configs), rack, spec.mutants)
         if host.kind == "controller":
-            return ControllerNode(
-                int(host.name.removeprefix("controller-")), controllers, dict(spec.broker_configs), spec
-            )
+            return ControllerNode(int(host.name.removeprefix("controller-")), controllers, dict(spec.broker_configs), spec)
         if host.kind == "producer":
             return ProducerNode(host.name, brokers, dict(self.client_configs[host.name]))
         if host.kind == "consumer":
             return ConsumerNode(host.name, brokers, dict(self.client_configs[host.name]))
         return AdminNode(host.name, brokers)
+
+
+def check_spec(spec: ClusterSpec) -> None:
+    """Raises EngineError, naming the field, where Kafka would refuse to start such a cluster or to create such a topic."""
+    if sum(max(topic.partitions, len(topic.assignments)) for topic in spec.topics) > limits.MAX_PARTITIONS:
+        raise EngineError(f"topics: a lab holds at most {limits.MAX_PARTITIONS} partitions.", field="topics")
+    if len({topic.name for topic in spec.topics}) < len(spec.topics):
+        raise EngineError("topics: two topics have the same name.", field="topics")
+    try:
+        validate_all("broker", spec.broker_configs)
+        for topic in spec.topics:
+            validate_all("topic", topic.configs)
+    except InvalidConfigError as wrong:
+        raise EngineError(f"configs: {wrong}.", field="configs", code="INVALID_CONFIG") from None
+    for topic in spec.topics:
+        for replicas in topic.assignments:
+            if not replicas or len(set(replicas)) < len(replicas) or not all(1 <= b <= spec.brokers for b in replicas):
+                raise EngineError(
+                    f"topics.{topic.name}.assignments: {replicas} must name brokers 1 to {spec.brokers}, each at most once.",
+                    field="assignments",
+                    code="INVALID_REPLICA_ASSIGNMENT",
+                )
 
 
 def create(spec: ClusterSpec, seed: int) -> World:
@@ -80,12 +101,18 @@ def create(spec: ClusterSpec, seed: int) -> World:
     return world
 
 
-def create_topic_request(topic: str, partitions: int, factor: int, configs: dict[str, str], assignments: list[list[int]]) -> Request:
+def create_topic_request(
+    topic: str, partitions: int, factor: int, configs: dict[str, str], assignments: list[list[int]]
+) -> Request:
     return am.CreateTopicsRequest(
         0,
         (
             am.CreatableTopic(
-                topic, partitions, factor, tuple(tuple(replicas) for replicas in assignments), tuple(sorted(configs.items()))
+                topic,
+                partitions,
+                factor,
+                tuple(tuple(replicas) for replicas in assignments),
+                tuple(sorted(configs.items())),
             ),
         ),
     )
@@ -173,7 +200,10 @@ def _check_resume(world: World, command: cm.ResumeNode) -> None:
 def _check_server(world: World, command: Any) -> None:
     host = _host(world, command.node)
     if host.kind not in SERVERS:
-        raise EngineError(f"node: {command.node} is a client and has no disk of its own here; name a broker or controller.", field="node")
+        raise EngineError(
+            f"node: {command.node} is a client and has no disk of its own here; name a broker or controller.",
+            field="node",
+        )
 
 
 def _check_dark_disk(world: World, command: Any) -> None:
@@ -222,7 +252,8 @@ def _check_heal(world: World, command: cm.HealNetwork) -> None:
 def _check_create_topic(world: World, command: cm.CreateTopic) -> None:
     if command.assignments and (command.partitions != -1 or command.replication_factor != -1):
         raise EngineError(
-            "assignments: give either an assignment or the numbers of partitions and replicas, not both.", field="assignments"
+            "assignments: give either an assignment or the numbers of partitions and replicas, not both.",
+            field="assignments",
         )
     _check_partition_budget(world, command.partitions if command.partitions > 0 else max(len(command.assignments), 1))
 
@@ -234,7 +265,8 @@ def _check_partition_budget(world: World, more: int) -> None:
     total = sum(topics.values())
     if total + more > limits.MAX_PARTITIONS:
         raise EngineError(
-            f"partitions: a lab holds at most {limits.MAX_PARTITIONS} partitions and has {total}; ask for fewer.", field="partitions"
+            f"partitions: a lab holds at most {limits.MAX_PARTITIONS} partitions and has {total}; ask for fewer.",
+            field="partitions",
         )
 
 

@@ -55,7 +55,11 @@ def first_record_readable() -> Lab:
 def bench_create() -> list[Row]:
     return [
         ("create a 3-broker sandbox with one topic", f"{timed(lambda: Lab(ONE_TOPIC, 1), 7) * 1e3:.1f} ms", ""),
-        ("… until its first record is readable", f"{timed(first_record_readable, 7) * 1e3:.1f} ms", "to reach: < 50 ms"),
+        (
+            "… until its first record is readable",
+            f"{timed(first_record_readable, 7) * 1e3:.1f} ms",
+            "to reach: < 50 ms",
+        ),
     ]
 
 

@@ -20,7 +20,7 @@ from engine.errors import EngineError
 from engine.events import Happening
 from engine.sim.rng import Stream, seed_for
 from engine.spec import ClusterSpec
-from engine.view.narrate import command_text
+from engine.view.phrases import command_text
 
 FORMING_US = 20_000_000
 RUN_US = 20_000_000
@@ -139,14 +139,21 @@ class Campaign:
         self._advance(1_000_000)
         for number in range(1 + s.below(2)):
             acks = ("all", "all", "all", "1", "0")[s.below(5)]
-            configs = {"acks": acks, "delivery.timeout.ms": "30000", "request.timeout.ms": "3000", "linger.ms": str(s.below(20))}
+            configs = {
+                "acks": acks,
+                "delivery.timeout.ms": "30000",
+                "request.timeout.ms": "3000",
+                "linger.ms": str(s.below(20)),
+            }
             if acks == "all" and s.chance(300_000):
                 configs["enable.idempotence"] = "false"
             name = f"producer-{number}"
             self._do(cm.CreateProducer(name, configs))
             self._load(name)
         isolation = {"auto.offset.reset": "earliest"}
-        topics = [topic for topic in ("orders", "payments") if topic in (best.topics if (best := wd.best_image(self.world)) else {})]
+        topics = [
+            topic for topic in ("orders", "payments") if topic in (best.topics if (best := wd.best_image(self.world)) else {})
+        ]
         self._do(cm.CreateConsumer("reader", topics, isolation))
 
     def _load(self, producer: str) -> None:

@@ -117,13 +117,19 @@ class Oracle:
         key = (partition, event.leader_epoch)
         other = self.leaders.setdefault(key, event.broker)
         if other != event.broker:
-            self.fail("OneLeaderPerEpoch", f"brokers {other} and {event.broker} both led {partition} in epoch {event.leader_epoch}")
+            self.fail(
+                "OneLeaderPerEpoch",
+                f"brokers {other} and {event.broker} both led {partition} in epoch {event.leader_epoch}",
+            )
         known = self.state(partition)
         replica = self._replica(event.broker, partition)
         if replica is not None and not known.licences and event.broker not in known.tainted:
             self._holds_all(event.broker, partition, known, replica, "LeaderComplete")
             if replica.log.log_end_offset < known.high_watermark:
-                self.fail("TrueHwMonotone", f"{partition}: committed up to {known.high_watermark}, its leader ends at {replica.log.log_end_offset}")
+                self.fail(
+                    "TrueHwMonotone",
+                    f"{partition}: committed up to {known.high_watermark}, its leader ends at {replica.log.log_end_offset}",
+                )
 
     def _quorum_leader(self, event: ev.QuorumLeaderElected) -> None:
         self.counts["quorum elections"] += 1
@@ -167,7 +173,10 @@ class Oracle:
     def _consumed(self, event: ev.RecordsConsumed) -> None:
         known = self.state(TopicPartition(event.topic, event.partition))
         if event.last_offset >= known.high_watermark and not known.licences:
-            self.fail("RepeatableRead", f"{event.topic}-{event.partition}: offset {event.last_offset} was read before it was committed")
+            self.fail(
+                "RepeatableRead",
+                f"{event.topic}-{event.partition}: offset {event.last_offset} was read before it was committed",
+            )
 
     def _power_lost(self, event: ev.PowerLost) -> None:
         if event.bytes_lost:
@@ -204,7 +213,10 @@ class Oracle:
         elif isinstance(node, ControllerNode):
             quorum = node.quorum
             if quorum.epoch < self.quorum_epochs.get(name, 0):
-                self.fail("OneLeaderPerEpoch", f"{name} went back from quorum epoch {self.quorum_epochs[name]} to {quorum.epoch}")
+                self.fail(
+                    "OneLeaderPerEpoch",
+                    f"{name} went back from quorum epoch {self.quorum_epochs[name]} to {quorum.epoch}",
+                )
             self.quorum_epochs[name] = quorum.epoch
             self._check_metadata(name, quorum.log, quorum.high_watermark)
             if node.image.offset > self.image_offset:
@@ -250,7 +262,10 @@ class Oracle:
                 self.fail("IsrElrShape", f"{partition}: replicas {state.replicas}, ISR {state.isr}, ELR {state.elr}")
             min_isr = int(image.topic_config(partition.topic, "min.insync.replicas", self.world.spec.broker_configs))
             if len(isr) >= min(min_isr, len(replicas)) and elr:
-                self.fail("IsrElrShape", f"{partition}: ISR {state.isr} meets min.insync.replicas {min_isr}, yet ELR is {state.elr}")
+                self.fail(
+                    "IsrElrShape",
+                    f"{partition}: ISR {state.isr} meets min.insync.replicas {min_isr}, yet ELR is {state.elr}",
+                )
             fenced = {b for b in isr if b not in image.brokers or image.brokers[b].fenced}
             alone = not self.world.spec.elr and len(isr) == 1
             if fenced and not alone:
@@ -275,7 +290,10 @@ class Oracle:
             return
         log = replica.log
         if log.log_end_offset < known.high_watermark:
-            self.fail(invariant, f"broker {broker} ends {partition} at {log.log_end_offset}, committed is {known.high_watermark}")
+            self.fail(
+                invariant,
+                f"broker {broker} ends {partition} at {log.log_end_offset}, committed is {known.high_watermark}",
+            )
         batch = next(iter(log.read(known.last_base, 1)), b"")
         if batch != known.batches[known.last_base]:
             self.fail(invariant, f"broker {broker} holds other bytes at {partition}@{known.last_base} than were committed")

@@ -90,7 +90,9 @@ class Outcome:
                 if batch.promise is not None and not offsets:
                     if batch.promise == -1 and not known.licences:
                         raise Violation(
-                            "NoAckedLoss", now, f"record {record_id} ({producer}, batch {batch_id}) was acknowledged with acks=all and is gone"
+                            "NoAckedLoss",
+                            now,
+                            f"record {record_id} ({producer}, batch {batch_id}) was acknowledged with acks=all and is gone",
                         )
                     counts["licensed losses"] += 1
                 if batch.idempotent and len(offsets) > 1 and not known.licences:
@@ -99,7 +101,11 @@ class Outcome:
                 if batch.idempotent and offsets and not known.licences:
                     line = (producer, session, batch.partition)
                     if offsets[0] < last.get(line, -1):
-                        raise Violation("NoDuplicate", now, f"record {record_id} of {producer} overtook an earlier one in {batch.partition}")
+                        raise Violation(
+                            "NoDuplicate",
+                            now,
+                            f"record {record_id} of {producer} overtook an earlier one in {batch.partition}",
+                        )
                     last[line] = offsets[0]
 
     def _positions(self, world: World, partition: TopicPartition) -> Iterator[tuple[int, list[int]]]:

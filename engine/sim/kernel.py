@@ -65,9 +65,7 @@ class Kernel:
 
     # -- running --------------------------------------------------------------------------------------------------------------
 
-    def run(
-        self, until_us: int, max_deliveries: int = 0, watch: Callable[[list[ev.Happening]], bool] | None = None
-    ) -> bool:
+    def run(self, until_us: int, max_deliveries: int = 0, watch: Callable[[list[ev.Happening]], bool] | None = None) -> bool:
         """Handles deliveries up to and including ``until_us``, stops after ``max_deliveries`` or once ``watch`` says so about the
         newest happenings; always at a moment at which nothing more is due. True when ``until_us`` was reached."""
         queue = self.queue
