@@ -86,4 +86,4 @@ format: setup  ## put everything in its form
 	$(if $(SCRIPTS),$(BIOME) check --write $(SCRIPTS))
 
 clean:  ## remove what setup built; var/ (your data) stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -67,12 +67,6 @@ def content_security_policy(get_response: Callable[[HttpRequest], Any]) -> Calla
     return answer
 
 
-def add_static_headers(headers: Any, path: str, url: str) -> None:
-    """Called by WhiteNoise for each static file."""
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
-
-
 class SameOriginSockets:
     """Let a page of this site open a socket, and refuse every other page (403 at the handshake).
 

@@ -125,14 +125,20 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
 
 # ── static files: served by the same process, straight from where they lie (kafkalab/static_files.py) ─────────────
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"] if (BASE_DIR / "static").is_dir() else []
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 WHITENOISE_MAX_AGE = 0  # always revalidated, so that an upgrade is seen at once
 WHITENOISE_IMMUTABLE_FILE_TEST = r"^/static/vendor/[^/]+-\d[^/]*/"  # these carry their version in their path
 WHITENOISE_ALLOW_ALL_ORIGINS = False
-WHITENOISE_ADD_HEADERS_FUNCTION = "kafkalab.security.add_static_headers"
+
+
+def _add_static_headers(headers: Any, path: str, url: str) -> None:
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+
+
+WHITENOISE_ADD_HEADERS_FUNCTION = _add_static_headers
 
 # ── language and time ─────────────────────────────────────────────────────────
 LANGUAGE_CODE = "en"

@@ -38,8 +38,7 @@ class StaticFiles:
         if static_file is None:
             return False
         environ = {
-            "HTTP_" + name.decode("latin-1").upper().replace("-", "_"): value.decode("latin-1")
-            for name, value in scope["headers"]
+            "HTTP_" + name.decode("latin-1").upper().replace("-", "_"): value.decode("latin-1") for name, value in scope["headers"]
         }
         response = static_file.get_response(scope["method"], environ)
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]

@@ -45,7 +45,7 @@ def known_visitor_id(source: Source) -> str | None:
 
 def owner_for(source: Source) -> Owner:
     """Return the visitor's row, made on first use. Touches the database; `aowner_for` is for coroutines."""
-    owner, _created = Owner.objects.get_or_create(id=visitor_id(source))
+    owner, _created = Owner.objects.get_or_create(id=uuid.UUID(visitor_id(source)))
     return owner
 
 
