@@ -1,0 +1,252 @@
+// @ts-check
+/**
+ * Each command that needs more than a click: its title, its fields, and how its answers become the command. `cli` says what a person
+ * would type at a real cluster for the same; the machine's own tools where Kafka has none.
+ */
+
+/**
+ * @typedef {{name: string, label: string, kind?: "text" | "number" | "select" | "check" | "pairs" | "list", value?: any, hint?: string,
+ *   options?: (view: any) => string[], min?: number, max?: number, optional?: boolean}} Field
+ * @typedef {{title: string, submit: string, fields: Field[]}} Form
+ */
+
+/** @param {any} view */
+const topics = (view) => Object.keys(view?.topics ?? {});
+/** @param {any} view */
+const machines = (view) => Object.keys(view?.nodes ?? {});
+/** @param {any} view */
+const others = (view) => ["*", ...machines(view)];
+
+/** @type {Record<string, Form>} */
+export const FORMS = {
+  Produce: {
+    title: "Produce records",
+    submit: "Send",
+    fields: [
+      { name: "topic", label: "Topic", kind: "select", options: topics },
+      { name: "value", label: "Value", value: "hello {n}", hint: "{n} becomes the running number" },
+      { name: "key", label: "Key", optional: true, hint: "equal keys go to one partition" },
+      { name: "count", label: "How many", kind: "number", value: 1, min: 1, max: 1000 },
+      { name: "producer", label: "Producer", value: "producer", hint: "a new name makes one with Kafka’s defaults" },
+      { name: "partition", label: "Partition", kind: "number", optional: true, min: 0, hint: "empty: the partitioner chooses" },
+    ],
+  },
+  CreateTopic: {
+    title: "Create a topic",
+    submit: "Create",
+    fields: [
+      { name: "topic", label: "Name", value: "orders" },
+      { name: "partitions", label: "Partitions", kind: "number", value: 1, min: 1, max: 64 },
+      { name: "replication_factor", label: "Replication factor", kind: "number", value: 3, min: 1, max: 9 },
+      { name: "configs", label: "Settings", kind: "pairs", value: "", hint: "one per line, such as min.insync.replicas=2" },
+    ],
+  },
+  AlterConfig: {
+    title: "Alter configuration",
+    submit: "Apply",
+    fields: [
+      { name: "resource_type", label: "Of", kind: "select", options: () => ["topic", "broker"] },
+      { name: "resource_name", label: "Name", hint: "a broker’s number, or empty for all brokers" },
+      { name: "set", label: "Set", kind: "pairs", value: "", hint: "one per line, such as min.insync.replicas=2" },
+      { name: "remove", label: "Back to the default", kind: "list", value: "", hint: "names, one per line" },
+    ],
+  },
+  CreateProducer: {
+    title: "Create a producer",
+    submit: "Create",
+    fields: [
+      { name: "name", label: "Name", value: "producer" },
+      { name: "configs", label: "Settings", kind: "pairs", value: "acks=all", hint: "the Java client’s names; defaults are Kafka’s" },
+    ],
+  },
+  CreateConsumer: {
+    title: "Create a consumer",
+    submit: "Create",
+    fields: [
+      { name: "name", label: "Name", value: "app-1" },
+      { name: "topics", label: "Topics", kind: "list", value: "", hint: "one per line; it reads all their partitions" },
+      { name: "configs", label: "Settings", kind: "pairs", value: "auto.offset.reset=earliest" },
+    ],
+  },
+  StartWorkload: {
+    title: "Start a workload",
+    submit: "Start",
+    fields: [
+      { name: "name", label: "Name", value: "load" },
+      { name: "topic", label: "Topic", kind: "select", options: topics },
+      { name: "producer", label: "Producer", value: "producer" },
+      { name: "records_per_second", label: "Records per second", kind: "number", value: 10, min: 1, max: 5000 },
+      { name: "keys", label: "Different keys", kind: "number", value: 0, min: 0, max: 100000, hint: "0: without keys" },
+      { name: "value_bytes", label: "Bytes per value", kind: "number", value: 100, min: 1, max: 10000 },
+      { name: "skew_percent", label: "Skew to one key, %", kind: "number", value: 0, min: 0, max: 100 },
+      { name: "limit", label: "Stop after", kind: "number", value: 0, min: 0, hint: "records; 0: until stopped" },
+    ],
+  },
+  SeekConsumer: {
+    title: "Seek",
+    submit: "Seek",
+    fields: [
+      { name: "name", label: "Consumer" },
+      { name: "topic", label: "Topic", kind: "select", options: topics },
+      { name: "partition", label: "Partition", kind: "number", value: 0, min: 0 },
+      { name: "offset", label: "Offset", kind: "number", value: -2, min: -2, hint: "-2: the beginning, -1: the end" },
+    ],
+  },
+  CutNetwork: {
+    title: "Cut the network",
+    submit: "Cut",
+    fields: [
+      { name: "source", label: "From", kind: "select", options: machines },
+      { name: "target", label: "To", kind: "select", options: others, hint: "*: everybody" },
+      { name: "one_way", label: "One way only", kind: "check" },
+    ],
+  },
+  DegradeNetwork: {
+    title: "Delay or lose messages",
+    submit: "Apply",
+    fields: [
+      { name: "source", label: "Between", kind: "select", options: machines },
+      { name: "target", label: "And", kind: "select", options: machines },
+      { name: "delay_ms", label: "Added delay, ms", kind: "number", value: 200, min: 0, max: 60000 },
+      { name: "loss_percent", label: "Lost, %", kind: "number", value: 0, min: 0, max: 100 },
+    ],
+  },
+  SlowDisk: {
+    title: "Slow the disk",
+    submit: "Apply",
+    fields: [
+      { name: "node", label: "Machine", kind: "select", options: machines },
+      { name: "write_delay_ms", label: "Each write takes, ms", kind: "number", value: 200, min: 0, max: 60000, hint: "0: as new" },
+    ],
+  },
+  AddPartitions: {
+    title: "Add partitions",
+    submit: "Add",
+    fields: [
+      { name: "topic", label: "Topic", kind: "select", options: topics },
+      { name: "count", label: "New total", kind: "number", value: 2, min: 1, max: 64, hint: "keys will map to other partitions" },
+    ],
+  },
+  ReassignPartition: {
+    title: "Move the replicas",
+    submit: "Move",
+    fields: [
+      { name: "topic", label: "Topic", kind: "select", options: topics },
+      { name: "partition", label: "Partition", kind: "number", value: 0, min: 0 },
+      { name: "replicas", label: "Brokers", kind: "list", value: "1 2 3", hint: "preferred leader first" },
+    ],
+  },
+};
+
+/** @param {string} text @returns {Record<string, string>} */
+export function pairs(text) {
+  /** @type {Record<string, string>} */
+  const found = Object.create(null);
+  for (const line of text.split("\n")) {
+    const at = line.indexOf("=");
+    if (at > 0) found[line.slice(0, at).trim()] = line.slice(at + 1).trim();
+  }
+  return found;
+}
+
+/** @param {string} text */
+const words = (text) => text.split(/[\s,]+/).filter(Boolean);
+
+/** @param {string} type @param {(name: string) => any} read @returns {any} the command */
+export function build(type, read) {
+  /** @type {any} */
+  const command = { type };
+  for (const field of FORMS[type].fields) {
+    const raw = read(field.name);
+    if (field.optional && raw === "") continue;
+    if (field.kind === "number") command[field.name] = Number(raw);
+    else if (field.kind === "pairs") command[field.name] = pairs(raw);
+    else if (field.kind === "list") command[field.name] = field.name === "replicas" ? words(raw).map(Number) : words(raw);
+    else command[field.name] = raw;
+  }
+  if (type === "Produce" && command.value === undefined) command.value = null;
+  return command;
+}
+
+const AT = "--bootstrap-server localhost:9092";
+
+/** What a person would type. @param {any} c a command @returns {string} */
+export function cli(c) {
+  /** @param {Record<string, string>} map */
+  const settings = (map) => Object.entries(map ?? {}).map(([name, value]) => `${name}=${value}`);
+  switch (c.type) {
+    case "KillNode":
+      return `kill -KILL $(cat ${c.node}.pid)`;
+    case "StopNode":
+      return c.node.startsWith("broker") ? `kafka-server-stop.sh   # on ${c.node}` : `kill -TERM $(cat ${c.node}.pid)`;
+    case "StartNode":
+      return `kafka-server-start.sh config/${c.node}.properties`;
+    case "PauseNode":
+      return `kill -STOP $(cat ${c.node}.pid)`;
+    case "ResumeNode":
+      return `kill -CONT $(cat ${c.node}.pid)`;
+    case "LosePower":
+      return `ipmitool -H ${c.node} chassis power off`;
+    case "CutNetwork":
+      return c.target === "*" ? `ip link set eth0 down   # on ${c.source}` : `iptables -A INPUT -s ${c.source} -j DROP   # on ${c.target}`;
+    case "HealNetwork":
+      return "iptables -F INPUT; tc qdisc del dev eth0 root";
+    case "DegradeNetwork":
+      return `tc qdisc add dev eth0 root netem delay ${c.delay_ms}ms loss ${c.loss_percent}%   # ${c.source}, ${c.target}`;
+    case "SlowDisk":
+      return `dmsetup create slow --table "… delay ${c.write_delay_ms}"   # on ${c.node}`;
+    case "FillDisk":
+      return `fallocate -l "$(df --output=avail -B1 /var/lib/kafka | tail -1)" /var/lib/kafka/filler   # on ${c.node}`;
+    case "FreeDisk":
+      return `rm /var/lib/kafka/filler   # on ${c.node}`;
+    case "WipeDisk":
+      return `rm -rf /var/lib/kafka/*   # on ${c.node}`;
+    case "CorruptDisk":
+      return `printf '\\xff' | dd of=${c.topic}-${c.partition}/….log conv=notrunc   # on ${c.node}`;
+    case "CreateTopic":
+      return [
+        `kafka-topics.sh ${AT} --create --topic ${c.topic} --partitions ${c.partitions} --replication-factor ${c.replication_factor}`,
+        ...settings(c.configs).map((setting) => `--config ${setting}`),
+      ].join(" ");
+    case "DeleteTopic":
+      return `kafka-topics.sh ${AT} --delete --topic ${c.topic}`;
+    case "AddPartitions":
+      return `kafka-topics.sh ${AT} --alter --topic ${c.topic} --partitions ${c.count}`;
+    case "AlterConfig": {
+      const entity = `--entity-type ${c.resource_type}s ${c.resource_name ? `--entity-name ${c.resource_name}` : "--entity-default"}`;
+      const add = settings(c.set);
+      return [
+        `kafka-configs.sh ${AT} ${entity} --alter`,
+        add.length ? `--add-config ${add.join(",")}` : "",
+        c.remove?.length ? `--delete-config ${c.remove.join(",")}` : "",
+      ]
+        .filter(Boolean)
+        .join(" ");
+    }
+    case "ElectLeader":
+      return `kafka-leader-election.sh ${AT} --election-type ${c.election} ${c.topic ? `--topic ${c.topic} --partition ${c.partition ?? 0}` : "--all-topic-partitions"}`;
+    case "ReassignPartition":
+      return c.replicas
+        ? `kafka-reassign-partitions.sh ${AT} --execute   # ${c.topic}-${c.partition} → ${c.replicas.join(",")}`
+        : `kafka-reassign-partitions.sh ${AT} --cancel   # ${c.topic}-${c.partition}`;
+    case "CreateProducer":
+    case "CreateConsumer":
+      return `${c.type === "CreateProducer" ? "new KafkaProducer" : "new KafkaConsumer"}({${settings(c.configs).join(", ")}})`;
+    case "Produce":
+      return `${c.count > 1 ? `for n in $(seq 0 ${c.count - 1}); do ` : ""}echo ${c.key ? `'${c.key}:${c.value}'` : `'${c.value ?? ""}'`} | kafka-console-producer.sh ${AT} --topic ${c.topic}${c.key ? " --property parse.key=true --property key.separator=:" : ""}${c.count > 1 ? "; done" : ""}`;
+    case "StartWorkload":
+      return `kafka-producer-perf-test.sh --topic ${c.topic} --throughput ${c.records_per_second} --record-size ${c.value_bytes} --num-records ${c.limit || -1}`;
+    case "SeekConsumer":
+      return c.offset < 0
+        ? `consumer.${c.offset === -1 ? "seekToEnd" : "seekToBeginning"}(${c.topic}-${c.partition})`
+        : `consumer.seek(${c.topic}-${c.partition}, ${c.offset})`;
+    case "PauseConsumer":
+      return c.paused === false ? "consumer.resume(consumer.assignment())" : "consumer.pause(consumer.assignment())";
+    case "StopWorkload":
+      return "Ctrl-C";
+    case "CloseClient":
+      return `${c.name}.close()`;
+    default:
+      return "";
+  }
+}

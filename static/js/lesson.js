@@ -1,0 +1,74 @@
+// @ts-check
+/** The lesson beside the stage: goals as the lab reports them, buttons that do a step's commands, and how sure a prediction is. */
+import { need } from "./dom.js";
+
+const SURE = ["a guess", "leaning", "fairly sure", "sure", "certain"];
+
+/** @param {any} lab */
+export function start(lab) {
+  const panel = document.querySelector("#lesson");
+  if (!panel) return;
+  lab.socket.addEventListener("goals", (/** @type {any} */ event) => goals(panel, event.detail.goals ?? []));
+
+  panel.addEventListener("click", async (event) => {
+    const button = event.target instanceof Element ? event.target.closest("[data-do]") : null;
+    if (!(button instanceof HTMLButtonElement)) return;
+    button.disabled = true;
+    button.classList.add("pressed");
+    const content = JSON.parse(button.dataset.do ?? "[]");
+    for (const item of Array.isArray(content) ? content : [content]) {
+      const done = item.console !== undefined ? await lab.runLine(item.console) : await lab.act(item);
+      if (done === null) break;
+    }
+    button.classList.remove("pressed");
+    button.disabled = false;
+    button.classList.add("done");
+  });
+  panel.addEventListener("input", (event) => {
+    const slider = event.target;
+    if (slider instanceof HTMLInputElement && slider.matches("[data-sure]")) say(slider);
+  });
+  document.body.addEventListener("htmx:load", () => sliders(panel));
+  sliders(panel);
+}
+
+/** @param {Element} panel */
+function sliders(panel) {
+  for (const slider of panel.querySelectorAll("[data-sure]")) say(/** @type {HTMLInputElement} */ (slider));
+}
+
+/** @param {HTMLInputElement} slider */
+function say(slider) {
+  const share = (Number(slider.value) - Number(slider.min)) / (Number(slider.max) - Number(slider.min));
+  const words = SURE[Math.round(share * (SURE.length - 1))];
+  const output = slider.parentElement?.querySelector("output");
+  if (output) output.textContent = words;
+  slider.setAttribute("aria-valuetext", words);
+}
+
+/** @param {Element} panel @param {Array<{name: string, step?: any, met: boolean, broken?: boolean, text?: string, detail?: string}>} list */
+function goals(panel, list) {
+  let news = "";
+  for (const goal of list) {
+    const item = panel.querySelector(`[data-goal="${CSS.escape(goal.name)}"]`);
+    if (!item) continue;
+    const state = goal.broken ? "broken" : goal.met ? "met" : "open";
+    const before = item.getAttribute("data-state");
+    if (before !== state) {
+      item.setAttribute("data-state", state);
+      if (state === "met") news = `Goal reached: ${item.querySelector("[data-text]")?.textContent ?? goal.name}`;
+      if (state === "broken") news = `Broken: ${item.querySelector("[data-text]")?.textContent ?? goal.name}`;
+    }
+    const words = item.querySelector("[data-words]");
+    if (words) words.textContent = state === "met" ? "done" : state === "broken" ? "broken" : "not yet";
+    const detail = item.querySelector("[data-detail]");
+    if (detail) detail.textContent = state === "met" ? "" : (goal.detail ?? "");
+  }
+  for (const step of panel.querySelectorAll("[data-step]")) {
+    const mine = [...step.querySelectorAll("[data-goal]")];
+    const done = mine.length > 0 && mine.every((item) => item.getAttribute("data-state") === "met");
+    const dot = panel.querySelector(`[data-step-dot="${CSS.escape(step.getAttribute("data-step") ?? "")}"]`);
+    dot?.classList.toggle("done", done);
+  }
+  if (news) need("#live").textContent = news;
+}

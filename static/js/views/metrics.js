@@ -1,0 +1,137 @@
+// @ts-check
+/** Kafka's own metrics by their JMX names: small charts of the chosen ones over virtual time, and a table of all. */
+import uPlot from "../../vendor/uplot-1.6.32/uPlot.esm.js";
+import { h, need, render } from "../dom.js";
+
+const FAVOURITES = [/UnderReplicatedPartitions/, /OfflinePartitionsCount/, /MessagesInPerSec/, /IsrShrinksPerSec/, /UnderMinIsrPartitionCount/, /BytesInPerSec/];
+const TONES = ["--leader", "--isr", "--lagging", "--hw", "--leo", "--offline"];
+const MAX_CHARTS = 8;
+
+/** @param {HTMLElement} root @param {any} lab */
+export function create(root, lab) {
+  root.classList.add("metrics");
+  const bar = document.createElement("div");
+  const charts = document.createElement("div");
+  charts.className = "charts";
+  const table = document.createElement("div");
+  root.append(bar, charts, table);
+  /** @type {Set<string> | null} */
+  let chosen = null;
+  let search = "";
+  /** @type {Map<string, {plot: any, box: HTMLElement}>} */
+  const plots = new Map();
+
+  function draw() {
+    const { view } = lab.store;
+    if (!view) return;
+    const names = Object.keys(view.metrics).sort();
+    if (chosen === null && names.length) {
+      chosen = new Set(FAVOURITES.flatMap((like) => names.filter((name) => like.test(name) && !name.includes("broker=")).slice(0, 1)).slice(0, 4));
+      if (chosen.size === 0) for (const name of names.slice(0, 4)) chosen.add(name);
+    }
+    render(bar, [
+      h("div.view-bar", { key: "bar" }, [
+        h("h3", { key: "h" }, "Metrics"),
+        h("label", { key: "f" }, [
+          "Find ",
+          h("input", { key: "i", type: "search", value: search, on: { input: (/** @type {Event} */ e) => {
+            search = /** @type {HTMLInputElement} */ (e.target).value.toLowerCase();
+            draw();
+          } } }),
+        ]),
+        h("span.muted", { key: "n" }, `${names.length} names; tick to chart`),
+      ]),
+    ]);
+    const shown = [...(chosen ?? [])].filter((name) => names.includes(name)).slice(0, MAX_CHARTS);
+    for (const [name, { plot, box }] of plots) {
+      if (shown.includes(name)) continue;
+      plot.destroy();
+      box.remove();
+      plots.delete(name);
+    }
+    const times = lab.store.samples.map((/** @type {any} */ sample) => sample.at_us / 1e6);
+    shown.forEach((name, index) => {
+      const data = [times, lab.store.samples.map((/** @type {any} */ sample) => sample.metrics[name] ?? null)];
+      const known = plots.get(name);
+      if (known) known.plot.setData(data);
+      else plots.set(name, chart(charts, name, data, TONES[index % TONES.length]));
+    });
+    render(table, [
+      h("div.scroll", { key: "s", tabindex: "0", role: "region", "aria-label": "All metrics" }, [
+        h("table", { key: "t" }, [
+          h("thead", { key: "h" }, h("tr", {}, [h("th", { scope: "col", key: "c" }, "Chart"), h("th", { scope: "col", key: "n" }, "Name"), h("th.num", { scope: "col", key: "v" }, "Now")])),
+          h("tbody", { key: "b" }, names.filter((name) => name.toLowerCase().includes(search)).map((name) =>
+            h("tr", { key: name }, [
+              h("td", { key: "c" }, h("input", { type: "checkbox", "aria-label": `Chart ${name}`, checked: chosen?.has(name), on: { change: () => {
+                if (chosen?.has(name)) chosen.delete(name);
+                else chosen?.add(name);
+                draw();
+              } } })),
+              h("td.mono", { key: "n" }, name),
+              h("td.num", { key: "v" }, format(view.metrics[name])),
+            ]),
+          )),
+        ]),
+      ]),
+    ]);
+  }
+
+  const again = () => {
+    for (const { plot, box } of plots.values()) {
+      plot.destroy();
+      box.remove();
+    }
+    plots.clear();
+    if (!root.hidden) draw();
+  };
+  document.addEventListener("themechange", again);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  new ResizeObserver(() => {
+    for (const { plot, box } of plots.values()) plot.setSize({ width: Math.max(box.clientWidth - 2, 120), height: 130 });
+  }).observe(charts);
+  return { draw };
+}
+
+/** @param {number} value */
+const format = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(2));
+
+/** @param {string} name The short end of a JMX name. */
+export const shortName = (name) => /name=([^,]+)/.exec(name)?.[1] ?? name;
+
+/** A custom property as the colour that this theme gives it. @param {string} property */
+function colour(property) {
+  const probe = need("#probe");
+  probe.style.setProperty("color", `var(${property})`);
+  return getComputedStyle(probe).color;
+}
+
+/** @param {HTMLElement} charts @param {string} name @param {any} data @param {string} tone */
+function chart(charts, name, data, tone) {
+  const box = document.createElement("figure");
+  const caption = document.createElement("figcaption");
+  caption.textContent = `${shortName(name)}${/broker=\d+/.exec(name)?.[0]?.replace("broker=", ", broker ") ?? ""}`;
+  caption.title = name;
+  box.append(caption);
+  charts.append(box);
+  const line = colour(tone);
+  const ink = colour("--ink-2");
+  const grid = { stroke: colour("--line"), width: 1 };
+  const font = "11px system-ui";
+  const plot = new uPlot(
+    {
+      width: Math.max(box.clientWidth - 2, 120),
+      height: 130,
+      legend: { show: false },
+      cursor: { y: false },
+      scales: { x: { time: false }, y: { range: (/** @type {any} */ _u, /** @type {number} */ low, /** @type {number} */ high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 0) * 1.15)] } },
+      axes: [
+        { stroke: ink, grid, font, ticks: grid, space: 60, values: (/** @type {any} */ _u, /** @type {number[]} */ at) => at.map((s) => `${+s.toFixed(2)} s`) },
+        { stroke: ink, grid, font, ticks: grid, size: 44, space: 30 },
+      ],
+      series: [{}, { stroke: line, width: 1.8, points: { show: false }, fill: colour(tone.replace(/$/, "-tint")) }],
+    },
+    data,
+    box,
+  );
+  return { plot, box };
+}

@@ -1,0 +1,70 @@
+// @ts-check
+/** The stage in words: the same facts as tables, for screen readers and for anybody who would rather read. Drawn at most once a second. */
+import { clockText, h, render, spoken } from "../dom.js";
+import { nodeState, nodesOf, partitionsOf } from "../objects.js";
+
+const EVERY_MS = 1000;
+
+/** @param {HTMLElement} root @param {any} lab */
+export function create(root, lab) {
+  root.classList.add("words");
+  let last = 0;
+  let timer = 0;
+
+  function draw() {
+    const wait = EVERY_MS - (performance.now() - last);
+    if (wait > 0 && last) {
+      if (!timer) timer = window.setTimeout(paint, wait);
+    } else paint();
+  }
+
+  function paint() {
+    timer = 0;
+    last = performance.now();
+    const { view, clock } = lab.store;
+    if (!view) return;
+    render(root, [
+      h("h3", { key: "h" }, "The stage in words"),
+      h("p", { key: "when" }, `Virtual time ${clockText(view.now_us)}, ${clock.running ? "running" : "paused"}.`),
+      table("Machines", ["Machine", "State", "Role"], [...nodesOf(view, "broker"), ...nodesOf(view, "controller")].map((node) => [
+        object(node.name, spoken(node.name)),
+        nodeState(node)[2],
+        node.kind === "broker" ? `leads ${node.leader_count}, holds ${node.replica_count} replicas` : `${node.role || "unattached"}, epoch ${node.epoch}, log end ${node.log_end_offset}`,
+      ])),
+      table("Partitions", ["Partition", "Status", "Leader", "Epoch", "ISR", "ELR", "High watermark", "Log end"], partitionsOf(view).map(({ id, partition }) => [
+        id, partition.status, partition.leader < 0 ? "none" : String(partition.leader), String(partition.leader_epoch), partition.isr.join(", ") || "empty",
+        partition.elr.join(", ") || "none", String(partition.high_watermark), String(partition.log_end_offset),
+      ])),
+      table("Replicas", ["Replica", "Role", "State", "Log", "High watermark"], partitionsOf(view).flatMap(({ id, partition }) =>
+        Object.values(partition.logs).map((log) => [object(`${id}@${log.broker}`, `${id} on broker ${log.broker}`), log.role, log.state, `${log.log_start_offset} to ${log.log_end_offset}`, String(log.high_watermark)]),
+      )),
+      table("Producers", ["Producer", "acks", "Sent", "Acknowledged", "Failed"], Object.values(view.producers).map((item) => [
+        object(item.name, item.name), item.configs.acks ?? "all", String(item.sent), String(item.acknowledged), String(item.failed),
+      ])),
+      table("Consumers", ["Consumer", "Read", "Positions"], Object.values(view.consumers).map((item) => [
+        object(item.name, item.name), String(item.consumed), item.positions.map((/** @type {any} */ at) => `${at.topic}-${at.partition} at ${at.position}, lag ${at.lag}`).join("; "),
+      ])),
+      table("Links that are not as new", ["From", "To", "State"], Object.values(view.links).map((link) => [
+        spoken(link.source), spoken(link.target), link.cut ? "cut" : `delay ${link.delay_us} µs, loses ${link.loss_ppm / 10_000} %`,
+      ])),
+    ]);
+  }
+  return { draw };
+}
+
+/** @param {string} id @param {string} label */
+const object = (id, label) => h("button.object", { type: "button", "data-object": id, "aria-haspopup": "menu" }, label);
+
+/** @param {string} caption @param {string[]} head @param {any[][]} rows */
+function table(caption, head, rows) {
+  if (!rows.length) return null;
+  return h("div.scroll", { key: caption, tabindex: "0", role: "region", "aria-label": caption }, [
+    h("table", { key: "t" }, [
+      h("caption", { key: "c" }, caption),
+      h("thead", { key: "h" }, h("tr", {}, head.map((name) => h("th", { key: name, scope: "col" }, name)))),
+      h("tbody", { key: "b" }, rows.map((row, index) =>
+        h("tr", { key: String(index) }, row.map((cell, column) => (column === 0 ? h("th", { key: "0", scope: "row" }, cell) : h("td", { key: String(column) }, cell)))),
+      )),
+    ]),
+  ]);
+}
