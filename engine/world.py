@@ -36,7 +36,7 @@ CLIENTS = ("producer", "consumer")
 
 @dataclass(slots=True)
 class World:
-    """``client_configs``: what each client was created with, so that a restart makes the same one. ``workload_owner``: workload → producer."""
+    """``client_configs`` and ``consumer_topics``: what each client was created with, so that a restart makes the same one."""
 
     spec: ClusterSpec
     kernel: Kernel
@@ -44,7 +44,6 @@ class World:
     next_record_id: int
     client_configs: dict[str, dict[str, str]]
     consumer_topics: dict[str, list[str]]
-    workload_owner: dict[str, str]
     workloads_started: int
 
     def make_node(self, host: Host) -> Node:
@@ -90,7 +89,7 @@ def check_spec(spec: ClusterSpec) -> None:
 def create(spec: ClusterSpec, seed: int) -> World:
     """A cluster whose processes have all just been started."""
     kernel = Kernel(seed=seed, epoch_ms=spec.start_ms)
-    world = World(spec, kernel, MetricsTracker(), 1, {}, {}, {}, 0)
+    world = World(spec, kernel, MetricsTracker(), 1, {}, {}, 0)
     for position in range(spec.controllers):
         kernel.add_host(controller_name(BASE_CONTROLLER_ID + position), "controller")
     for broker_id in range(1, spec.brokers + 1):
@@ -126,6 +125,17 @@ def best_image(world: World) -> MetadataImage | None:
         if isinstance(node, (ControllerNode, BrokerNode)) and (best is None or node.image.offset > best.offset):
             best = node.image
     return best
+
+
+def running_workloads(world: World) -> dict[str, str]:
+    """Workload → the producer that runs it."""
+    return {
+        workload.name: host.name
+        for host in world.kernel.hosts.values()
+        if isinstance(host.node, ProducerNode)
+        for workload in host.node.workloads
+        if workload.running
+    }
 
 
 def formed(world: World) -> bool:
@@ -323,15 +333,16 @@ def _check_produce(world: World, command: cm.Produce) -> None:
 
 
 def _check_start_workload(world: World, command: cm.StartWorkload) -> None:
-    if command.name in world.workload_owner:
+    running = running_workloads(world)
+    if command.name in running:
         raise EngineError(f"name: a workload {command.name!r} runs already; stop it, or choose another name.", field="name")
-    if len(world.workload_owner) >= limits.MAX_WORKLOADS:
+    if len(running) >= limits.MAX_WORKLOADS:
         raise EngineError(f"name: a lab runs at most {limits.MAX_WORKLOADS} workloads; stop one first.", field="name")
     _check_uses_producer(world, command.producer)
 
 
 def _check_stop_workload(world: World, command: cm.StopWorkload) -> None:
-    if command.name not in world.workload_owner:
+    if command.name not in running_workloads(world):
         raise EngineError(f"name: no workload {command.name!r} runs.", field="name")
 
 
@@ -497,7 +508,6 @@ RECORD_IDS_PER_WORKLOAD = 1_000_000_000
 def _start_workload(world: World, c: cm.StartWorkload, cause: int) -> None:
     _ensure_producer(world, c.producer, cause)
     world.workloads_started += 1
-    world.workload_owner[c.name] = c.producer
     world.kernel.instruct(
         c.producer,
         im.StartWorkload(
@@ -509,7 +519,7 @@ def _start_workload(world: World, c: cm.StartWorkload, cause: int) -> None:
 
 
 def _stop_workload(world: World, c: cm.StopWorkload, cause: int) -> None:
-    world.kernel.instruct(world.workload_owner.pop(c.name), im.StopWorkload(c.name), cause)
+    world.kernel.instruct(running_workloads(world)[c.name], im.StopWorkload(c.name), cause)
 
 
 def _create_consumer(world: World, c: cm.CreateConsumer, cause: int) -> None:
@@ -533,9 +543,6 @@ def _pause_consumer(world: World, c: cm.PauseConsumer, cause: int) -> None:
 
 
 def _close(world: World, c: cm.CloseClient, cause: int) -> None:
-    for workload, owner in list(world.workload_owner.items()):
-        if owner == c.name:
-            del world.workload_owner[workload]
     world.kernel.hosts[c.name].status = "stopping"
     world.kernel.instruct(c.name, im.BeginShutdown(), cause)
 

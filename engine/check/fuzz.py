@@ -251,7 +251,7 @@ class Campaign:
                 self._do(cm.ResumeNode(host.name))
             if host.status == "down":
                 self._do(cm.StartNode(host.name))
-        for workload in list(self.world.workload_owner):
+        for workload in list(wd.running_workloads(self.world)):
             self._do(cm.StopWorkload(workload))
 
     def _drain(self) -> None:
