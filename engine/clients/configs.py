@@ -1,0 +1,254 @@
+"""Client configuration: Kafka's names, types, defaults and ranges (Java client 4.x), checked as the Java client checks them.
+
+Values arrive as text, as in a properties file. What a name means is not repeated here; what a *combination* may not be is: the
+rules about idempotence and about the delivery timeout, which silently change or refuse what a person asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+import msgspec
+
+from engine.errors import EngineError
+
+INT_MAX = 2**31 - 1
+LONG_MAX = 2**63 - 1
+
+_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,3}))?S)?)?", re.IGNORECASE)
+
+
+class ConfigKey(msgspec.Struct, frozen=True):
+    """One configuration. ``type``: "int", "long", "boolean" or "string". ``allowed`` () means any text."""
+
+    name: str
+    type: str
+    default: str
+    at_least: int = -(2**63)
+    allowed: tuple[str, ...] = ()
+
+
+def _keys(*keys: ConfigKey) -> dict[str, ConfigKey]:
+    return {key.name: key for key in keys}
+
+
+ELSEWHERE = {
+    "bootstrap.servers": "in a lab every client knows all brokers from the start",
+    "client.id": "in a lab a client's name is its client.id",
+    "key.serializer": "in a lab keys and values are text",
+    "value.serializer": "in a lab keys and values are text",
+    "key.deserializer": "in a lab keys and values are text",
+    "value.deserializer": "in a lab keys and values are text",
+}
+"""Names that a person knows from Kafka, and why they are not needed here."""
+
+_COMMON = (
+    ConfigKey("metadata.max.age.ms", "long", "300000", 0),
+    ConfigKey("reconnect.backoff.ms", "long", "50", 0),
+    ConfigKey("reconnect.backoff.max.ms", "long", "1000", 0),
+    ConfigKey("request.timeout.ms", "int", "30000", 0),
+    ConfigKey("retry.backoff.ms", "long", "100", 0),
+    ConfigKey("retry.backoff.max.ms", "long", "1000", 0),
+    ConfigKey("socket.connection.setup.timeout.ms", "long", "10000"),
+)
+
+PRODUCER_KEYS = _keys(
+    *_COMMON,
+    ConfigKey("acks", "string", "all", allowed=("all", "-1", "0", "1")),
+    ConfigKey("batch.size", "int", "16384", 0),
+    ConfigKey("buffer.memory", "long", "33554432", 0),
+    ConfigKey("compression.type", "string", "none", allowed=("none", "gzip", "snappy", "lz4", "zstd")),
+    ConfigKey("delivery.timeout.ms", "int", "120000", 0),
+    ConfigKey("enable.idempotence", "boolean", "true"),
+    ConfigKey("linger.ms", "long", "5", 0),
+    ConfigKey("max.block.ms", "long", "60000", 0),
+    ConfigKey("max.in.flight.requests.per.connection", "int", "5", 1),
+    ConfigKey("max.request.size", "int", "1048576", 0),
+    ConfigKey("partitioner.adaptive.partitioning.enable", "boolean", "true"),
+    ConfigKey("partitioner.ignore.keys", "boolean", "false"),
+    ConfigKey("retries", "int", "2147483647", 0),
+)
+
+CONSUMER_KEYS = _keys(
+    *_COMMON,
+    ConfigKey("allow.auto.create.topics", "boolean", "true"),
+    ConfigKey("auto.offset.reset", "string", "latest"),
+    ConfigKey("fetch.max.bytes", "int", "52428800", 0),
+    ConfigKey("fetch.max.wait.ms", "int", "500", 0),
+    ConfigKey("fetch.min.bytes", "int", "1", 0),
+    ConfigKey("isolation.level", "string", "read_uncommitted", allowed=("read_uncommitted", "read_committed")),
+    ConfigKey("max.partition.fetch.bytes", "int", "1048576", 0),
+    ConfigKey("max.poll.records", "int", "500", 1),
+)
+
+
+class ProducerConfig(msgspec.Struct, frozen=True):
+    """A producer's effective settings; times as the names say, ``acks`` 0, 1 or -1 (all)."""
+
+    metadata_max_age_ms: int
+    reconnect_backoff_ms: int
+    reconnect_backoff_max_ms: int
+    request_timeout_ms: int
+    retry_backoff_ms: int
+    retry_backoff_max_ms: int
+    socket_connection_setup_timeout_ms: int
+    acks: int
+    batch_size: int
+    buffer_memory: int
+    compression_type: str
+    delivery_timeout_ms: int
+    enable_idempotence: bool
+    linger_ms: int
+    max_block_ms: int
+    max_in_flight_requests_per_connection: int
+    max_request_size: int
+    partitioner_adaptive_partitioning_enable: bool
+    partitioner_ignore_keys: bool
+    retries: int
+
+    @classmethod
+    def from_map(cls, given: dict[str, str]) -> ProducerConfig:
+        """Raises EngineError that names the configuration, as the Java client's ConfigException does."""
+        values = _parse(given, PRODUCER_KEYS, "producer")
+        values["acks"] = {"all": -1, "-1": -1, "0": 0, "1": 1}[str(values["acks"])]
+        _settle_idempotence(values, "enable.idempotence" in given)
+        _settle_delivery_timeout(values, "delivery.timeout.ms" in given)
+        return msgspec.convert({_field(name): value for name, value in values.items()}, cls)
+
+    def effective(self) -> dict[str, str]:
+        """Name → value as Kafka prints it, after the silent changes."""
+        shown = _shown(self, PRODUCER_KEYS)
+        shown["acks"] = "all" if self.acks == -1 else str(self.acks)
+        return shown
+
+
+class ConsumerConfig(msgspec.Struct, frozen=True):
+    """A consumer's settings; times as the names say."""
+
+    metadata_max_age_ms: int
+    reconnect_backoff_ms: int
+    reconnect_backoff_max_ms: int
+    request_timeout_ms: int
+    retry_backoff_ms: int
+    retry_backoff_max_ms: int
+    socket_connection_setup_timeout_ms: int
+    allow_auto_create_topics: bool
+    auto_offset_reset: str
+    fetch_max_bytes: int
+    fetch_max_wait_ms: int
+    fetch_min_bytes: int
+    isolation_level: str
+    max_partition_fetch_bytes: int
+    max_poll_records: int
+
+    @classmethod
+    def from_map(cls, given: dict[str, str]) -> ConsumerConfig:
+        """Raises EngineError that names the configuration."""
+        values = _parse(given, CONSUMER_KEYS, "consumer")
+        strategy = str(values["auto.offset.reset"])
+        if strategy not in ("latest", "earliest", "none") and reset_duration_ms(strategy) is None:
+            raise _invalid(
+                "auto.offset.reset", strategy,
+                "The value must be either 'earliest', 'latest', 'none' or of the format 'by_duration:<PnDTnHnMn.nS>'",
+            )  # fmt: skip
+        return msgspec.convert({_field(name): value for name, value in values.items()}, cls)
+
+    def effective(self) -> dict[str, str]:
+        return _shown(self, CONSUMER_KEYS)
+
+
+def reset_duration_ms(strategy: str) -> int | None:
+    """``by_duration:PT1H`` → 3,600,000 (KIP-1106); None where it is not of that form."""
+    kind, _, text = strategy.partition(":")
+    match = _DURATION.fullmatch(text)
+    if kind.lower() != "by_duration" or match is None or not any(match.groups()) or text[-1:] in "tT":
+        return None
+    days, hours, minutes, seconds, fraction = match.groups()
+    whole = ((int(days or 0) * 24 + int(hours or 0)) * 60 + int(minutes or 0)) * 60 + int(seconds or 0)
+    return whole * 1000 + int((fraction or "").ljust(3, "0"))
+
+
+def _field(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _shown(config: ProducerConfig | ConsumerConfig, keys: dict[str, ConfigKey]) -> dict[str, str]:
+    shown: dict[str, str] = {}
+    for name in keys:
+        value = getattr(config, _field(name))
+        shown[name] = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    return shown
+
+
+def _invalid(name: str, value: str, reason: str) -> EngineError:
+    return EngineError(f"Invalid value {value} for configuration {name}: {reason}.", field=name, code="INVALID_CONFIG")
+
+
+def _parse(given: dict[str, str], keys: dict[str, ConfigKey], client: str) -> dict[str, str | int | bool]:
+    for name in given:
+        if name in ELSEWHERE:
+            raise EngineError(f"{name}: leave it out, {ELSEWHERE[name]}.", field=name, code="INVALID_CONFIG")
+        if name not in keys:
+            near = difflib.get_close_matches(name, keys, n=1, cutoff=0.0)
+            raise EngineError(
+                f"{name[:80]}: the simulated {client} has no such configuration. Did you mean {near[0]}?",
+                field=name, code="INVALID_CONFIG",
+            )  # fmt: skip
+    return {name: _value(key, given.get(name, key.default)) for name, key in keys.items()}
+
+
+def _value(key: ConfigKey, text: str) -> str | int | bool:
+    text = text.strip()
+    if key.type == "string":
+        if key.allowed and text not in key.allowed:
+            raise _invalid(key.name, text[:80], f"String must be one of: {', '.join(key.allowed)}")
+        return text
+    if key.type == "boolean":
+        lowered = text.lower()
+        if lowered not in ("true", "false"):
+            raise _invalid(key.name, text[:80], "Expected value to be either true or false")
+        return lowered == "true"
+    largest = INT_MAX if key.type == "int" else LONG_MAX
+    number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,19}", text) else None
+    if number is None or not -largest - 1 <= number <= largest:
+        raise _invalid(key.name, text[:80], f"Not a number of type {key.type.upper()}")
+    if number < key.at_least:
+        raise _invalid(key.name, text, f"Value must be at least {key.at_least}")
+    return number
+
+
+def _settle_idempotence(values: dict[str, str | int | bool], asked_for: bool) -> None:
+    """``ProducerConfig.postProcessAndValidateIdempotenceConfigs``: what conflicts with idempotence switches the *default* off
+    silently and refuses an explicit one; more than 5 in flight is an error either way since 4.0."""
+    if not values["enable.idempotence"]:
+        return
+    reason = field = ""
+    if values["retries"] == 0:
+        field, reason = "retries", "Must set retries to non-zero when using the idempotent producer."
+    if values["acks"] != -1 and not (reason and asked_for):
+        field = "acks"
+        reason = "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence."
+    if reason and asked_for:
+        raise EngineError(reason, field=field, code="INVALID_CONFIG")
+    in_flight = values["max.in.flight.requests.per.connection"]
+    if int(in_flight) > 5:
+        raise EngineError(
+            "Must set max.in.flight.requests.per.connection to at most 5 to use the idempotent producer.",
+            field="max.in.flight.requests.per.connection", code="INVALID_CONFIG",
+        )  # fmt: skip
+    if reason:
+        values["enable.idempotence"] = False
+
+
+def _settle_delivery_timeout(values: dict[str, str | int | bool], asked_for: bool) -> None:
+    """``KafkaProducer.configureDeliveryTimeout``: the default gives way to longer linger and request times; an explicit one must fit."""
+    least = min(int(values["linger.ms"]) + int(values["request.timeout.ms"]), INT_MAX)
+    if int(values["delivery.timeout.ms"]) >= least:
+        return
+    if asked_for:
+        raise EngineError(
+            "delivery.timeout.ms should be equal to or larger than linger.ms + request.timeout.ms",
+            field="delivery.timeout.ms", code="INVALID_CONFIG",
+        )  # fmt: skip
+    values["delivery.timeout.ms"] = least
