@@ -1,0 +1,224 @@
+"""The broker as the kernel sees it: boot from the disk, then one dispatch table for everything that arrives.
+
+Requests are taken once the metadata is loaded; those that come earlier wait, as in the sockets of a starting broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from engine.broker import alter_partition, controller_channel, fetcher, lifecycle, logs, producer_ids, publisher, replication
+from engine.broker.apis import (
+    describe_configs, fetch, forwarding, init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+)  # fmt: skip
+from engine.broker.settings import MAX_BACKLOG, RECOVERY_POINT_CHECKPOINT_US, BrokerSettings
+from engine.broker.state import Broker, HeldRequest
+from engine.broker.timers import (
+    AlterPartitionRetry, ControlledShutdownTimeout, ControllerCallTimeout, ControllerRetry, FetchExpired, FetcherBackoff,
+    FetcherTimeout, HighWatermarkCheckpoint, IsrShrinkCheck, LifecycleTick, ProduceExpired, RecoveryPointCheckpoint, RetentionCheck,
+)  # fmt: skip
+from engine.coordination.quorum_observer import QuorumObserver
+from engine.log.errors import LogError
+from engine.messages.admin import (
+    AlterPartitionReassignmentsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
+    DescribeQuorumRequest, ElectLeadersRequest, IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+    UnregisterBrokerRequest,
+)  # fmt: skip
+from engine.messages.base import Disconnected, Message, Timer
+from engine.messages.cluster import (
+    AllocateProducerIdsResponse, AlterPartitionResponse, BrokerHeartbeatResponse, BrokerRegistrationResponse, EnvelopeResponse,
+)  # fmt: skip
+from engine.messages.fetch import (
+    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest,
+)  # fmt: skip
+from engine.messages.instructions import BeginShutdown
+from engine.messages.produce import InitProducerIdRequest, ProduceRequest
+from engine.sim.disk import DiskFullError
+from engine.sim.outbox import Outbox
+
+Handler = Callable[[Broker, str, Any, Outbox], None]
+BROKER_PREFIX = "broker-"
+
+
+@dataclass(slots=True)
+class BrokerNode(Broker):
+    """A broker process. Its memory goes with it; ``start`` on a new one rebuilds what the disk holds."""
+
+    def start(self, out: Outbox) -> None:
+        self.name = out.node
+        self.settings = BrokerSettings.read(self.configs)
+        try:
+            logs.boot(self, out)
+            self.quorum = QuorumObserver.boot(self.broker_id, self.controllers, out)
+            lifecycle.start(self, out)
+        except (LogError, DiskFullError) as wrong:
+            _on_storage_error(self, wrong, out)
+
+    def handle(self, source: str, body: Message | Timer, out: Outbox) -> None:
+        handler = _HANDLERS.get(type(body))
+        try:
+            if handler is not None:
+                handler(self, source, body, out)
+            elif (api := _APIS.get(type(body))) is not None:
+                if self.serving:
+                    api(self, source, body, out)
+                    if self.failed:
+                        logs.fail(self, "the disk is full", out)
+                elif len(self.backlog) < MAX_BACKLOG:
+                    self.backlog.append(HeldRequest(source, body))  # type: ignore[arg-type]
+            elif self.quorum.handle(source, body, out):
+                _on_metadata(self, out)
+        except (LogError, DiskFullError) as wrong:
+            _on_storage_error(self, wrong, out)
+
+
+def _on_storage_error(broker: Broker, wrong: LogError | DiskFullError, out: Outbox) -> None:
+    """Whatever writes to a full disk takes the log directory offline; any other LogError here is a defect."""
+    if isinstance(wrong, LogError) and wrong.code != "KAFKA_STORAGE_ERROR":
+        raise wrong
+    logs.fail(broker, str(wrong), out)
+
+
+def _on_metadata(broker: Broker, out: Outbox) -> None:
+    committed = broker.quorum.take_committed()
+    if committed:
+        publisher.apply(broker, committed, out)
+    if not broker.serving and broker.caught_up:
+        _begin_serving(broker, out)
+
+
+def _begin_serving(broker: Broker, out: Outbox) -> None:
+    """The controller says that the metadata is loaded up to this broker's own registration: replicas take their parts, sockets are
+    read, and the next heartbeat asks to be unfenced."""
+    broker.serving = True
+    publisher.publish(broker, out)
+    held, broker.backlog = broker.backlog, []
+    cause = out.cause
+    for item in held:
+        out.because(cause)
+        _APIS[type(item.request)](broker, item.source, item.request, out)
+    out.because(cause)
+    lifecycle.on_tick(broker, out)
+
+
+def _on_disconnected(broker: Broker, source: str, notice: Disconnected, out: Outbox) -> None:
+    peer = notice.peer
+    broker.quorum.handle(source, notice, out)
+    controller_channel.on_disconnected(broker, peer, out)
+    fetch.drop_requester(broker, peer)
+    if peer.startswith(BROKER_PREFIX) and peer[len(BROKER_PREFIX) :].isdigit():
+        fetcher.on_disconnected(broker, int(peer[len(BROKER_PREFIX) :]), out)
+
+
+def _on_controller_response(broker: Broker, source: str, response: Any, out: Outbox) -> None:
+    call = controller_channel.on_response(broker, source, response, out)
+    if call is None:
+        return
+    if call.purpose == controller_channel.LIFECYCLE:
+        lifecycle.on_response(broker, response, out)
+        if broker.caught_up and not broker.serving:
+            _begin_serving(broker, out)
+    elif call.purpose == controller_channel.ALTER_PARTITION:
+        request: Any = call.request
+        alter_partition.on_response(broker, request, response, out)
+    elif call.purpose == controller_channel.PRODUCER_IDS:
+        producer_ids.on_response(broker, response, out)
+    else:
+        forwarding.on_response(broker, call, response, out)
+
+
+def _on_call_timeout(broker: Broker, source: str, timer: ControllerCallTimeout, out: Outbox) -> None:
+    call = controller_channel.on_timeout(broker, timer, out)
+    if call is not None and call.purpose == controller_channel.LIFECYCLE:
+        lifecycle.on_failure(broker, out)
+    elif call is not None:
+        forwarding.on_timeout(broker, call, out)
+
+
+def _on_lifecycle_tick(broker: Broker, source: str, timer: LifecycleTick, out: Outbox) -> None:
+    lifecycle.on_tick(broker, out)
+
+
+def _on_alter_retry(broker: Broker, source: str, timer: AlterPartitionRetry, out: Outbox) -> None:
+    alter_partition.propagate(broker, out)
+
+
+def _on_begin_shutdown(broker: Broker, source: str, instruction: BeginShutdown, out: Outbox) -> None:
+    lifecycle.begin_shutdown(broker, out)
+
+
+def _on_shutdown_timeout(broker: Broker, source: str, timer: ControlledShutdownTimeout, out: Outbox) -> None:
+    lifecycle.stop(broker, out)
+
+
+def _on_isr_check(broker: Broker, source: str, timer: IsrShrinkCheck, out: Outbox) -> None:
+    out.because(0)
+    out.arm(timer, after_us=broker.settings.replica_lag_time_max_ms * 500)
+    replication.shrink_isrs(broker, out)
+
+
+def _on_high_watermark_checkpoint(broker: Broker, source: str, timer: HighWatermarkCheckpoint, out: Outbox) -> None:
+    out.because(0)
+    out.arm(timer, after_us=broker.settings.high_watermark_checkpoint_us)
+    logs.checkpoint_high_watermarks(broker, out)
+
+
+def _on_recovery_point_checkpoint(broker: Broker, source: str, timer: RecoveryPointCheckpoint, out: Outbox) -> None:
+    out.because(0)
+    out.arm(timer, after_us=RECOVERY_POINT_CHECKPOINT_US)
+    logs.checkpoint_recovery_points(broker, out)
+
+
+def _on_retention_check(broker: Broker, source: str, timer: RetentionCheck, out: Outbox) -> None:
+    out.because(0)
+    out.arm(timer, after_us=broker.settings.retention_check_us)
+    logs.delete_old_segments(broker, out)
+
+
+_APIS: dict[type[Any], Handler] = {
+    ProduceRequest: produce.handle,
+    FetchRequest: fetch.handle,
+    ListOffsetsRequest: list_offsets.handle,
+    OffsetForLeaderEpochRequest: offset_for_leader_epoch.handle,
+    MetadataRequest: metadata.handle,
+    InitProducerIdRequest: init_producer_id.handle,
+    DescribeConfigsRequest: describe_configs.handle,
+    CreateTopicsRequest: forwarding.handle,
+    DeleteTopicsRequest: forwarding.handle,
+    CreatePartitionsRequest: forwarding.handle,
+    IncrementalAlterConfigsRequest: forwarding.handle,
+    ElectLeadersRequest: forwarding.handle,
+    AlterPartitionReassignmentsRequest: forwarding.handle,
+    UnregisterBrokerRequest: forwarding.handle,
+    DescribeQuorumRequest: forwarding.handle,
+    ListPartitionReassignmentsRequest: forwarding.handle,
+}
+"""What clients and other brokers ask."""
+
+_HANDLERS: dict[type[Any], Handler] = {
+    FetchResponse: fetcher.on_response,
+    ListOffsetsResponse: fetcher.on_offsets,
+    FetchExpired: fetch.on_expired,
+    ProduceExpired: produce.on_expired,
+    FetcherTimeout: fetcher.on_timeout,
+    FetcherBackoff: fetcher.on_backoff,
+    BrokerRegistrationResponse: _on_controller_response,
+    BrokerHeartbeatResponse: _on_controller_response,
+    AlterPartitionResponse: _on_controller_response,
+    AllocateProducerIdsResponse: _on_controller_response,
+    EnvelopeResponse: _on_controller_response,
+    ControllerRetry: controller_channel.on_retry,
+    ControllerCallTimeout: _on_call_timeout,
+    AlterPartitionRetry: _on_alter_retry,
+    LifecycleTick: _on_lifecycle_tick,
+    IsrShrinkCheck: _on_isr_check,
+    HighWatermarkCheckpoint: _on_high_watermark_checkpoint,
+    RecoveryPointCheckpoint: _on_recovery_point_checkpoint,
+    RetentionCheck: _on_retention_check,
+    ControlledShutdownTimeout: _on_shutdown_timeout,
+    BeginShutdown: _on_begin_shutdown,
+    Disconnected: _on_disconnected,
+}
+"""Answers, timers and notices. The metadata quorum's own messages go to the observer."""

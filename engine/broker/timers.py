@@ -1,0 +1,67 @@
+"""The broker's timers. Those of parked requests are armed once per requester and look at the deadline when they run out, so that a
+busy path (a fetch that is answered before its time) moves a number instead of a timer.
+"""
+
+from __future__ import annotations
+
+from engine.messages.base import Timer
+
+
+class FetchExpired(Timer, frozen=True, gc=False, tag=True):
+    """The parked fetch of ``requester`` may have waited for its ``max_wait_ms``."""
+
+    requester: str
+
+
+class ProduceExpired(Timer, frozen=True, gc=False, tag=True):
+    """A parked produce request may have waited for its ``timeout_ms``."""
+
+
+class FetcherTimeout(Timer, frozen=True, gc=False, tag=True):
+    """``replica.socket.timeout.ms`` for the fetch that is under way to ``leader_id``."""
+
+    leader_id: int
+
+
+class FetcherBackoff(Timer, frozen=True, gc=False, tag=True):
+    """Partitions fetched from ``leader_id`` that met an error are due again."""
+
+    leader_id: int
+
+
+class IsrShrinkCheck(Timer, frozen=True, gc=False, tag=True):
+    """Every half of ``replica.lag.time.max.ms``."""
+
+
+class HighWatermarkCheckpoint(Timer, frozen=True, gc=False, tag=True):
+    """Every ``replica.high.watermark.checkpoint.interval.ms``."""
+
+
+class RecoveryPointCheckpoint(Timer, frozen=True, gc=False, tag=True):
+    """Every minute."""
+
+
+class RetentionCheck(Timer, frozen=True, gc=False, tag=True):
+    """Every ``log.retention.check.interval.ms``."""
+
+
+class LifecycleTick(Timer, frozen=True, gc=False, tag=True):
+    """The next registration attempt or heartbeat."""
+
+
+class ControlledShutdownTimeout(Timer, frozen=True, gc=False, tag=True):
+    """The controller never gave leave to stop."""
+
+
+class ControllerRetry(Timer, frozen=True, gc=False, tag=True):
+    """Calls that found no active controller are sent again."""
+
+
+class ControllerCallTimeout(Timer, frozen=True, gc=False, tag=True):
+    """No answer from the controller to one call."""
+
+    correlation_id: int
+
+
+class AlterPartitionRetry(Timer, frozen=True, gc=False, tag=True):
+    """The ISR changes that wait are proposed again."""
