@@ -4,6 +4,7 @@ import ast
 import hashlib
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ MACHINE_PATHS = re.compile("|".join(["/" + "work/", "/" + r"root\b", "/" + r"hom
 BANNED_MODULES = {
     "asyncio", "concurrent", "multiprocessing", "random", "secrets", "select", "selectors", "socket", "ssl",
     "threading", "time", "uuid",
+}  # fmt: skip
+FRONT_ROOMS = {
+    "__init__", "__main__", "lab", "commands", "events", "errors", "limits", "spec", "view", "console", "wire", "check",
+    "testing",
 }  # fmt: skip
 MAY_IMPORT = {
     "engine/wire/server.py": {"asyncio", "socket", "ssl", "time"},
@@ -145,3 +150,12 @@ def impurities(source: str, name: str) -> list[str]:
             if top in BANNED_MODULES and top not in allowed:
                 found.append(f"{node.lineno}: imports {module}")
     return found
+
+
+def test_every_room_of_the_engine_is_either_a_front_room_or_closed_to_the_outside() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    closed = next(set(c["forbidden_modules"]) for c in contracts if "front rooms" in c["name"])
+    rooms = {f"engine.{Path(named(path)).parts[1].removesuffix('.py')}" for path in engine_modules()}
+    front = {f"engine.{room}" for room in FRONT_ROOMS}
+    assert not closed & front
+    assert rooms - front - closed == set(), "say in pyproject.toml, or in FRONT_ROOMS, whether it may be imported"
