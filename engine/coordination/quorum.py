@@ -18,13 +18,14 @@ from engine.coordination.quorum_state import (
     RESIGNED, TIMEOUT, TRANSITIONS, UNATTACHED, ElectionState,
 )  # fmt: skip
 from engine.coordination.quorum_timers import (
-    BACKOFF_MAX_US, BEGIN_QUORUM_EPOCH_US, CHECK_QUORUM_TIMEOUT_US, ELECTION_TIMEOUT_US, FETCH_MAX_WAIT_MS, FETCH_TIMEOUT_US,
-    RETRY_BACKOFF_US, QuorumFetchExpired, QuorumRetryFetch, QuorumTimeout,
+    BACKOFF_MAX_US, BEGIN_QUORUM_EPOCH_US, CHECK_QUORUM_TIMEOUT_US, ELECTION_TIMEOUT_US, FETCH_MAX_WAIT_MS, FETCH_TIMEOUT_JITTER_US,
+    FETCH_TIMEOUT_US, RETRY_BACKOFF_US, QuorumFetchExpired, QuorumRetryFetch, QuorumTimeout,
 )  # fmt: skip
 from engine.events import (
     QuorumElectionStarted, QuorumLeaderElected, QuorumLeaderResigned, QuorumLogTruncated, QuorumVoteGranted,
 )  # fmt: skip
 from engine.log.partition_log import PartitionLog
+from engine.messages.admin import QuorumReplica
 from engine.messages.base import Disconnected, Message, Timer
 from engine.messages.quorum import (
     BeginQuorumEpochRequest, BeginQuorumEpochResponse, EndQuorumEpochRequest, EndQuorumEpochResponse, QuorumFetchRequest,
@@ -55,6 +56,7 @@ class Quorum:
     deadline_us: int = NEVER_US
     timer_due_us: int = NEVER_US
     elections_lost: int = 0
+    fetch_timeout_us: int = FETCH_TIMEOUT_US
     correlation_id: int = 0
     fetch_in_flight: int = -1
     has_fetched_from_leader: bool = False
@@ -125,6 +127,15 @@ class Quorum:
                 assert parked is not None
                 self._answer_fetch(parked.source, parked.request, out)
 
+    def describe(self, out: Outbox) -> tuple[tuple[QuorumReplica, ...], tuple[QuorumReplica, ...]]:
+        """(voters, observers) as ``DescribeQuorum`` tells them; only for a leader."""
+        epoch_ms = out.now_ms - out.now // 1_000
+        others = [voter for voter in self.voters if voter != self.node_id]
+        observers = [replica for replica in self.replicas.progress if replica not in self.voters]
+        own = QuorumReplica(self.node_id, self.log.log_end_offset, out.now_ms, out.now_ms)
+        voters = (own, *self.replicas.describe(others, epoch_ms))
+        return voters, self.replicas.describe(sorted(observers), epoch_ms)
+
     def handle(self, source: str, body: Message | Timer, out: Outbox) -> bool:
         """One delivery; False if it is not the quorum's business."""
         handler = _HANDLERS.get(type(body))
@@ -162,7 +173,8 @@ class Quorum:
         self._persist(epoch, leader_id, self.voted_id if epoch == self.epoch else -1, out)
         self.elections_lost = 0
         self.has_fetched_from_leader = False
-        self._set_deadline(out.now + FETCH_TIMEOUT_US, out)
+        self.fetch_timeout_us = FETCH_TIMEOUT_US + out.stream("quorum").below(FETCH_TIMEOUT_JITTER_US)
+        self._set_deadline(out.now + self.fetch_timeout_us, out)
         self._fetch(out)
 
     def _become_prospective(self, out: Outbox, event: str) -> None:
@@ -426,7 +438,7 @@ class Quorum:
             out.arm(QuorumRetryFetch(), after_us=RETRY_BACKOFF_US)
             return
         self.has_fetched_from_leader = True
-        self._set_deadline(out.now + FETCH_TIMEOUT_US, out)
+        self._set_deadline(out.now + self.fetch_timeout_us, out)
         if response.diverging_epoch >= 0:
             self._truncate(response.diverging_epoch, response.diverging_offset, out)
         elif response.batches:

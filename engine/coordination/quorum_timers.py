@@ -10,6 +10,9 @@ ELECTION_TIMEOUT_US = 1_000_000
 """``controller.quorum.election.timeout.ms``: waited at random once to twice as long, so that rivals rarely collide."""
 FETCH_TIMEOUT_US = 2_000_000
 """``controller.quorum.fetch.timeout.ms``: a follower without its leader for so long sounds out an election."""
+FETCH_TIMEOUT_JITTER_US = 100_000
+"""Real pollers wake at different moments. Here the answer to one append restarts all followers' clocks at once, and without this they
+would stand for election in the same microsecond each time."""
 CHECK_QUORUM_TIMEOUT_US = FETCH_TIMEOUT_US * 3 // 2
 """A leader that no majority has fetched from for so long resigns (Kafka's ``CHECK_QUORUM_TIMEOUT_FACTOR`` 1.5)."""
 BEGIN_QUORUM_EPOCH_US = FETCH_TIMEOUT_US // 2
