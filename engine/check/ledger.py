@@ -264,7 +264,9 @@ class LedgerTracker:
         for part in self.parts.values():
             part.rows = [row for row in part.rows if row.record_id not in gone]
             part.unsettled = {number: row for number, row in part.unsettled.items() if number not in gone}
-            part.by_offset = {key: kept for key, rows in part.by_offset.items() if (kept := [r for r in rows if r.record_id not in gone])}
+            part.by_offset = {
+                key: kept for key, rows in part.by_offset.items() if (kept := [r for r in rows if r.record_id not in gone])
+            }
         self.batches = {key: kept for key, rows in self.batches.items() if (kept := [r for r in rows if r.record_id not in gone])}
         self.requests = {key: batch for key, batch in self.requests.items() if batch in self.batches}
 

@@ -81,9 +81,7 @@ def _config(event: e.ConfigChanged) -> str:
 
 def _recovered(event: e.LogRecovered) -> str:
     if event.clean:
-        return (
-            f"Broker {event.broker} loaded {_part(event)} after a clean stop: its log ends at {event.log_end_offset}."
-        )
+        return f"Broker {event.broker} loaded {_part(event)} after a clean stop: its log ends at {event.log_end_offset}."
     cut = f", {plural(event.bytes_truncated, 'byte')} cut off" if event.bytes_truncated else ""
     rebuilt = f", {event.indexes_rebuilt} indexes rebuilt" if event.indexes_rebuilt else ""
     return f"Broker {event.broker} recovered {_part(event)} after an unclean stop: its log ends at {event.log_end_offset}{cut}{rebuilt}."
@@ -102,7 +100,9 @@ def _sent(event: e.ProduceSent) -> str:
 
 def _acknowledged(event: e.RecordsAcknowledged) -> str:
     if event.base_offset < 0:
-        return f"{event.producer} counts {plural(event.record_count, 'record')} for {_part(event)} as sent (acks=0: nobody confirmed)."
+        return (
+            f"{event.producer} counts {plural(event.record_count, 'record')} for {_part(event)} as sent (acks=0: nobody confirmed)."
+        )
     where = (
         f"offset {event.base_offset}"
         if event.record_count == 1

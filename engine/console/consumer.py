@@ -1,0 +1,190 @@
+"""kafka-console-consumer.sh (``org.apache.kafka.tools.consumer.ConsoleConsumer``, Kafka 4.x), without a group.
+
+What it prints is read from the batches that were handed to the consumer, as the events tell which those were.
+"""
+
+from __future__ import annotations
+
+from engine import commands as c
+from engine import events as e
+from engine.console.job import HasCursor, Job, log_time, news
+from engine.console.options import Option, Options, UsageError, parse_options, require, usage
+from engine.console.producer import free_name
+from engine.errors import EngineError
+from engine.lab import Lab
+from engine.log.record_batch import Record
+from engine.messages.base import TopicPartition
+from engine.view.microscope import served_records
+
+NAME = "kafka-console-consumer.sh"
+CLIENT = "console-consumer"
+OPTIONS = (
+    Option("bootstrap-server", help="The server(s) to connect to."),
+    Option("topic", help="The topic to consume on."),
+    Option("partition", "int", "The partition to consume from. Consumption starts from the end of the partition unless '--offset' is specified."),
+    Option("offset", help="The offset to consume from (a non-negative number), or 'earliest' or 'latest'."),
+    Option("from-beginning", "flag", "Start with the earliest message present in the log rather than the latest message."),
+    Option("max-messages", "int", "The maximum number of messages to consume before exiting."),
+    Option("timeout-ms", "long", "If specified, exit if no message is available for consumption for the specified interval."),
+    Option("property", help="The properties to initialize the message formatter (deprecated: --formatter-property).", many=True),
+    Option("formatter-property", help="print.timestamp, print.partition, print.offset, print.headers, print.key, print.value, key.separator, line.separator, null.literal", many=True),
+    Option("consumer-property", help="A mechanism to pass user-defined properties to the consumer (deprecated: --command-property).", many=True),
+    Option("command-property", help="Consumer config properties.", many=True),
+    Option("isolation-level", help="Set to read_committed in order to filter out transactional messages which are not committed."),
+    Option("skip-message-on-error", "flag", "If there is an error when processing a message, skip it instead of halt."),
+    Option("help", "flag", "Print usage information."),
+)  # fmt: skip
+FORMATTER = {"print.timestamp": "false", "print.partition": "false", "print.offset": "false", "print.headers": "false",
+             "print.key": "false", "print.value": "true", "key.separator": "\t", "null.literal": "null",
+             "headers.separator": ","}  # fmt: skip
+MAX_LINES_PER_POLL = 1_000
+"""A screen's worth and more; what exceeds it is counted but not printed."""
+
+
+class ConsumerJob(Job, HasCursor):
+    """The running tool; it ends after ``--max-messages``, after ``--timeout-ms`` without a record, or by Ctrl-C."""
+
+    def __init__(self, lab: Lab, options: Options) -> None:
+        super().__init__()
+        self.done = False
+        self.topic = options.text("topic")
+        self.formatter = {**FORMATTER, **options.properties("property", "formatter-property")}
+        self.left = options.number("max-messages") if options.has("max-messages") else -1
+        self.timeout_us = options.number("timeout-ms") * 1000 if options.has("timeout-ms") else -1
+        self.client = free_name(lab, CLIENT)
+        self.cursor = lab.kernel.next_event_id - 1
+        self.count = 0
+        self.waiting_since_us = lab.now_us
+        self.closing = False
+        self._start(options)
+
+    def _start(self, options: Options) -> None:
+        configs = options.properties("consumer-property", "command-property")
+        if options.has("isolation-level"):
+            configs["isolation.level"] = options.text("isolation-level")
+        if options.has("from-beginning"):
+            configs["auto.offset.reset"] = "earliest"
+        configs.setdefault("auto.offset.reset", "latest")
+        if not options.has("partition"):
+            self.ask(c.CreateConsumer(self.client, [self.topic], configs))
+            return
+        partition = options.number("partition")
+        self.ask(c.CreateConsumer(self.client, [], configs), c.AssignConsumer(self.client, self.topic, [partition]))
+        offset = _offset(options)
+        if offset is not None:
+            self.ask(c.SeekConsumer(self.client, self.topic, partition, offset))
+
+    def refused(self, error: EngineError) -> None:
+        self.say(f"Error processing message, terminating consumer process: {error.message}")
+        self.finish(1)
+
+    def interrupt(self, lab: Lab) -> None:
+        if not self.closing:
+            self.say("^C")
+            self._end()
+
+    def work(self, lab: Lab) -> None:
+        if self.closing:
+            host = lab.kernel.hosts.get(self.client)
+            if not self._pending and (host is None or host.status == "down"):
+                self.finish(self.exit_status)
+            return
+        printed = 0
+        for happening in news(lab, self):
+            event = happening.event
+            if isinstance(event, e.ConsumerFailed) and event.consumer == self.client:
+                self.say(
+                    f"{log_time(lab)} WARN [Consumer clientId={self.client}] {event.error} on partition "
+                    f"{event.topic}-{event.partition} (org.apache.kafka.clients.NetworkClient)"
+                )
+            elif isinstance(event, e.RecordsConsumed) and event.consumer == self.client:
+                self.waiting_since_us = happening.at_us
+                printed = self._print(lab, event, printed)
+                if self.left == 0:
+                    break
+            elif isinstance(event, (e.NodeKilled, e.NodeStopped)) and event.name == self.client:
+                self.finish(137 if isinstance(event, e.NodeKilled) else 0)
+                return
+        if self.left == 0:
+            self._end()
+        elif 0 <= self.timeout_us <= lab.now_us - self.waiting_since_us:
+            self.say(
+                f"{log_time(lab)} ERROR Error processing message, terminating consumer process:  "
+                "(org.apache.kafka.tools.consumer.ConsoleConsumer)",
+                "org.apache.kafka.common.errors.TimeoutException",
+            )
+            self._end()
+
+    def _print(self, lab: Lab, event: e.RecordsConsumed, printed: int) -> int:
+        partition = TopicPartition(event.topic, event.partition)
+        records = served_records(lab.kernel, partition, event.first_offset, event.last_offset, event.leader_epoch)
+        for record in records:
+            if self.left == 0:
+                break
+            self.left -= self.left > 0
+            self.count += 1
+            printed += 1
+            if printed <= MAX_LINES_PER_POLL:
+                self.say(self._format(partition, record))
+        return printed
+
+    def _end(self) -> None:
+        """The consumer leaves; the summary goes to standard error, after the records."""
+        self.say(f"Processed a total of {self.count} messages")
+        self.closing = True
+        self.ask(c.CloseClient(self.client))
+
+    def _format(self, partition: TopicPartition, record: Record) -> str:
+        """Kafka's ``DefaultMessageFormatter``."""
+        wanted = {name.removeprefix("print.") for name, value in self.formatter.items() if value == "true"}
+        null = self.formatter["null.literal"]
+        pieces = []
+        if "timestamp" in wanted:
+            pieces.append(f"CreateTime:{record.timestamp_ms}")
+        if "partition" in wanted:
+            pieces.append(f"Partition:{partition.partition}")
+        if "offset" in wanted:
+            pieces.append(f"Offset:{record.offset}")
+        if "headers" in wanted:
+            headers = [f"{name}:{_text(value, null)}" for name, value in record.headers]
+            pieces.append(self.formatter["headers.separator"].join(headers) or "NO_HEADERS")
+        if "key" in wanted:
+            pieces.append(_text(record.key, null))
+        if "value" in wanted:
+            pieces.append(_text(record.value, null))
+        return self.formatter["key.separator"].join(pieces)
+
+
+def _text(content: bytes | None, null: str) -> str:
+    return null if content is None else content.decode("utf-8", "replace")
+
+
+def _offset(options: Options) -> int | None:
+    if not options.has("offset"):
+        return -2 if options.has("from-beginning") else -1
+    text = options.text("offset").lower()
+    if text in ("earliest", "latest"):
+        return -2 if text == "earliest" else -1
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        return int(text)
+    if text.removeprefix("-").isdigit():
+        raise UsageError(
+            f"The provided offset value '{text[:40]}' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long."
+        )
+    raise UsageError(
+        f"The provided offset value '{text[:40]}' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long."
+    )
+
+
+def run(lab: Lab, words: list[str]) -> Job:
+    options = parse_options(words, OPTIONS)
+    if options.has("help"):
+        return Job(["This tool helps to read data from Kafka topics and outputs it to standard output.", *usage(OPTIONS)])
+    if not options.has("topic"):
+        raise UsageError("Exactly one of --include/--topic is required. ", *usage(OPTIONS))
+    require(options, "topic")
+    if options.has("offset") and not options.has("partition"):
+        raise UsageError("The partition is required when offset is specified.")
+    if options.has("offset") and options.has("from-beginning"):
+        raise UsageError("from-beginning and offset cannot be specified together.")
+    return ConsumerJob(lab, options)

@@ -1,0 +1,162 @@
+"""kafka-console-producer.sh (``org.apache.kafka.tools.ConsoleProducer``, Kafka 4.x).
+
+The tool is a producer like any other; its defaults differ from the library's (``linger.ms`` 1000, ``retries`` 3,
+``request.timeout.ms`` 1500), as a learner who waits for the first record soon notices.
+"""
+
+from __future__ import annotations
+
+from engine import commands as c
+from engine import events as e
+from engine.console.job import HasCursor, Job, default_message, exception, log_time, news
+from engine.console.options import Option, Options, UsageError, parse_options, require, usage
+from engine.lab import Lab
+
+NAME = "kafka-console-producer.sh"
+CLIENT = "console-producer"
+OPTIONS = (
+    Option("bootstrap-server", help="The server(s) to connect to."),
+    Option("topic", help="The topic name to produce messages to."),
+    Option("property", help="A mechanism to pass user-defined properties to the message reader (deprecated: --reader-property).", many=True),
+    Option("reader-property", help="Properties of the message reader: parse.key=true, key.separator=:, null.marker=NULL, parse.headers=true.", many=True),
+    Option("producer-property", help="A mechanism to pass user-defined properties to the producer (deprecated: --command-property).", many=True),
+    Option("command-property", help="Producer config properties.", many=True),
+    Option("sync", "flag", "If set message send requests to the brokers are synchronously, one at a time as they arrive."),
+    Option("compression-codec", help="The compression codec: either 'none', 'gzip', 'snappy', 'lz4', or 'zstd'."),
+    Option("batch-size", "int", "Number of messages to send in a single batch if they are not being sent synchronously."),
+    Option("message-send-max-retries", "int", "Number of retries before the producer gives up and drops this message."),
+    Option("retry-backoff-ms", "long", "Before each retry, the producer refreshes the metadata of relevant topics."),
+    Option("timeout", "long", "How long a message queues awaiting sufficient batch size (linger.ms)."),
+    Option("request-required-acks", help="The required acks of the producer requests."),
+    Option("request-timeout-ms", "int", "The ack timeout of the producer requests."),
+    Option("max-block-ms", "long", "The max time that the producer will block for during a send request."),
+    Option("max-partition-memory-bytes", "int", "The buffer size allocated for a partition (batch.size)."),
+    Option("help", "flag", "Print usage information."),
+)  # fmt: skip
+READER = {"parse.key": "false", "key.separator": "\t", "null.marker": "", "ignore.error": "false", "parse.headers": "false",
+          "headers.delimiter": "\t", "headers.separator": ",", "headers.key.separator": ":"}  # fmt: skip
+DEFAULTS = {"acks": "-1", "linger.ms": "1000", "retries": "3", "retry.backoff.ms": "100", "request.timeout.ms": "1500",
+            "max.block.ms": "60000", "batch.size": "16384", "buffer.memory": "33554432", "compression.type": "none"}  # fmt: skip
+BY_OPTION = {
+    "request-required-acks": "acks", "timeout": "linger.ms", "message-send-max-retries": "retries", "retry-backoff-ms": "retry.backoff.ms",
+    "request-timeout-ms": "request.timeout.ms", "max-block-ms": "max.block.ms", "max-partition-memory-bytes": "batch.size",
+    "compression-codec": "compression.type", "batch-size": "batch.size",
+}  # fmt: skip
+
+
+class ProducerJob(Job, HasCursor):
+    """The running tool. While ``prompting``, the console hands it each line; it lives on until the last record is settled."""
+
+    def __init__(self, lab: Lab, options: Options, lines: list[str] | None) -> None:
+        super().__init__()
+        self.done = False
+        self.topic = options.text("topic")
+        self.reader = {**READER, **options.properties("property", "reader-property")}
+        self.client = free_name(lab, CLIENT)
+        self.sync = options.has("sync")
+        self.prompting = lines is None
+        self.line_number = 0
+        self.cursor = lab.kernel.next_event_id - 1
+        self.ask(c.CreateProducer(self.client, _configs(options)))
+        for line in lines or ():
+            if not self.done:
+                self.take_line(line)
+        if lines is not None:
+            self.close()
+
+    @property
+    def prompt(self) -> str:
+        return ">" if self.prompting else ""
+
+    def take_line(self, line: str) -> None:
+        """One line of standard input becomes one record. Raises EngineError where it is too long."""
+        self.line_number += 1
+        try:
+            self.ask(self._parse(line))
+        except UsageError as wrong:
+            self.say(*wrong.lines)
+            self.exit_status = wrong.status
+            self.close()
+
+    def close(self) -> None:
+        """End of input: what is buffered is sent before the tool ends."""
+        if self.prompting or not self.done:
+            self.prompting = False
+            self.foreground = True
+            self.ask(c.CloseClient(self.client))
+
+    def interrupt(self, lab: Lab) -> None:
+        if self.prompting:
+            self.say("^C")
+            self.close()
+
+    def work(self, lab: Lab) -> None:
+        for happening in news(lab, self):
+            event = happening.event
+            if isinstance(event, (e.RecordsFailed, e.SendRefused)) and event.producer == self.client:
+                self.say(*self._error(lab, event))
+        host = lab.kernel.hosts.get(self.client)
+        if not self.prompting and not self._pending and (host is None or host.status == "down"):
+            self.finish(self.exit_status)
+
+    def _error(self, lab: Lab, event: e.RecordsFailed | e.SendRefused) -> list[str]:
+        return [
+            f"{log_time(lab)} ERROR Error when sending message to topic {event.topic} with error: "
+            "(org.apache.kafka.clients.producer.internals.ErrorLoggingCallback)",
+            f"{exception(event.error)}: {default_message(event.error)}",
+        ]
+
+    def _parse(self, line: str) -> c.Produce:
+        """Kafka's ``LineMessageReader``."""
+        reader = self.reader
+        headers: list[c.Header] = []
+        key: str | None = None
+        if reader["parse.headers"] == "true":
+            text, line = self._split(line, reader["headers.delimiter"], "headers delimiter")
+            for item in text.split(reader["headers.separator"]) if text else ():
+                name, value = self._split(item, reader["headers.key.separator"], "header key separator")
+                headers.append(c.Header(name, value))
+        if reader["parse.key"] == "true":
+            key, line = self._split(line, reader["key.separator"], "key separator")
+        marker = reader["null.marker"]
+        value = None if marker and line == marker else line
+        if marker and key == marker:
+            key = None
+        return c.Produce(self.topic, value, key, self.client, None, headers)
+
+    def _split(self, line: str, separator: str, what: str) -> tuple[str, str]:
+        head, found, tail = line.partition(separator)
+        if found or self.reader["ignore.error"] == "true":
+            return (head, tail) if found else ("", line)
+        raise UsageError(
+            f"org.apache.kafka.common.KafkaException: No {what} found on line number {self.line_number}: '{line[:80]}'"
+        )
+
+
+def run(lab: Lab, words: list[str], lines: list[str] | None) -> Job:
+    """``lines`` None: they follow at the prompt."""
+    options = parse_options(words, OPTIONS)
+    if options.has("help"):
+        return Job(["This tool helps to read data from standard input and publish it to Kafka.", *usage(OPTIONS)])
+    require(options, "topic")
+    return ProducerJob(lab, options, lines)
+
+
+def _configs(options: Options) -> dict[str, str]:
+    configs = dict(DEFAULTS)
+    for option, name in BY_OPTION.items():
+        if options.has(option):
+            configs[name] = options.text(option)
+    configs.update(options.properties("producer-property", "command-property"))
+    return configs
+
+
+def free_name(lab: Lab, wanted: str) -> str:
+    """``wanted``, or with a number behind it where that is taken."""
+    hosts = lab.kernel.hosts
+    number = 2
+    name = wanted
+    while name in hosts:
+        name = f"{wanted}-{number}"
+        number += 1
+    return name

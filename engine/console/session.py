@@ -1,0 +1,121 @@
+"""A console: one person's terminal on a lab. It knows the Kafka tools and nothing else of a shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine import limits
+from engine.console import configs, consumer, elections, producer, quorum, topics
+from engine.console.job import Job
+from engine.console.options import UsageError, split_words
+from engine.console.producer import ProducerJob
+from engine.errors import EngineError
+from engine.lab import Lab
+
+TOOLS: dict[str, Callable[[Lab, list[str]], Job]] = {
+    topics.NAME: topics.run,
+    consumer.NAME: consumer.run,
+    configs.NAME: configs.run,
+    elections.NAME: elections.run,
+    quorum.NAME: quorum.run,
+}
+NAMES = sorted([*TOOLS, producer.NAME])
+END_OF_INPUT = ("\x04", "^D")
+HELP = [
+    "The Kafka tools that this console knows (each takes --help):",
+    "  kafka-topics.sh            create, alter, describe, delete and list topics",
+    "  kafka-console-producer.sh  send lines as records; end with Ctrl-D, or feed it:  … --topic orders <<< 'hello'",
+    "  kafka-console-consumer.sh  print records; --from-beginning, --max-messages 3, stop with Ctrl-C",
+    "  kafka-configs.sh           describe and alter the configuration of topics and brokers",
+    "  kafka-leader-election.sh   elect preferred or unclean leaders",
+    "  kafka-metadata-quorum.sh   describe --status or describe --replication",
+    "--bootstrap-server may be left out. There are no pipes, variables or files here.",
+]
+
+
+class Console:
+    """``execute`` gives a job for each line; see ``engine.console.job`` for how one is driven. At most one tool prompts for input."""
+
+    def __init__(self) -> None:
+        self.prompting: ProducerJob | None = None
+
+    @property
+    def prompt(self) -> str:
+        """What stands before the cursor."""
+        return ">" if self.prompting is not None and self.prompting.prompting else "$ "
+
+    def execute(self, lab: Lab, line: str) -> Job:
+        """One line as typed (or several: what follows the first are lines for the console producer)."""
+        if self.prompting is not None and self.prompting.prompting:
+            return self._feed(self.prompting, line)
+        try:
+            if len(line) > limits.MAX_CONSOLE_LINE:
+                raise UsageError(f"A line has at most {limits.MAX_CONSOLE_LINE} characters; this one has {len(line)}.", status=2)
+            return self._run(lab, line)
+        except UsageError as wrong:
+            return Job(wrong.lines, wrong.status)
+        except EngineError as wrong:
+            return Job([wrong.message], 1)
+
+    def _feed(self, job: ProducerJob, line: str) -> Job:
+        """A line at the producer's prompt. The producer's own job does the work; the line's is done at once."""
+        for text in line.split("\n"):
+            if not job.prompting:
+                break
+            if text in END_OF_INPUT:
+                job.close()
+                break
+            try:
+                job.take_line(text)
+            except EngineError as wrong:
+                job.say(wrong.message)
+        return job
+
+    def _run(self, lab: Lab, line: str) -> Job:
+        first, *following = line.strip("\n").split("\n")
+        command, here, text = _here_string(first)
+        words = split_words(command)
+        if not words or words[0].startswith("#"):
+            return Job()
+        name = words[0].rsplit("/", 1)[-1]
+        if name == "help":
+            return Job(HELP)
+        name = name if name.endswith(".sh") else name + ".sh"
+        if name == producer.NAME:
+            lines = following or None
+            if here:
+                lines = [*split_here(text), *following]
+            job = producer.run(lab, words[1:], lines)
+            if isinstance(job, ProducerJob) and job.prompting:
+                job.foreground = False
+                self.prompting = job
+            return job
+        if here or following:
+            return Job([f"{words[0][:80]}: takes no input here"], 2)
+        if name not in TOOLS:
+            return Job([f"{words[0][:80]}: command not found", f"Known here: {', '.join(NAMES)}, help"], 127)
+        for mark in ("|", ">", ">>", "<", "&&", "||", ";", "&"):
+            if mark in words:
+                return Job([f"'{mark}': this console runs one Kafka tool per line and knows no shell operators"], 2)
+        return TOOLS[name](lab, words[1:])
+
+
+def _here_string(line: str) -> tuple[str, bool, str]:
+    """(command, whether ``<<<`` follows, its text): only outside of quotes."""
+    quote = ""
+    for position, character in enumerate(line):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif line.startswith("<<<", position):
+            return line[:position], True, line[position + 3 :]
+    return line, False, ""
+
+
+def split_here(text: str) -> list[str]:
+    """The lines of a here-string."""
+    words = split_words(text)
+    if len(words) != 1:
+        raise UsageError("bash: <<< takes one word; put quotes around the text", status=2)
+    return words[0].split("\n")
