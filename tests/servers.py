@@ -25,14 +25,15 @@ class Server:
 
     def start(self, timeout_s: float = 30) -> "Server":
         """Start, and return when the server has said that it is ready."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "kafkalab.cli", "run", "--host", "127.0.0.1", "--port", "0"],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=(self.var / "server.log").open("a"),
-            text=True,
-        )
+        with (self.var / "server.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-u", "-m", "kafkalab.cli", "run", "--host", "127.0.0.1", "--port", "0"],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         assert self.process.stdout is not None
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and self.process.poll() is None:

@@ -5,9 +5,11 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from channels.testing import HttpCommunicator
@@ -21,6 +23,7 @@ from kafkalab.cli import main
 from kafkalab.private_files import private_file, secret_in
 from kafkalab.security import SameOriginSockets, policy_for
 from kafkalab.static_files import StaticFiles
+from tests.servers import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 HTMX = "/static/vendor/htmx-2.0.10/htmx.min.js"
@@ -107,6 +110,24 @@ def test_a_port_that_is_none_is_refused_by_name(port: str, capsys: pytest.Captur
     with pytest.raises(SystemExit):
         main(["run", "--port", port])
     assert "it takes a number from 0 to 65535" in capsys.readouterr().err
+
+
+def test_the_server_says_where_it_is_and_stops_when_asked(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        with urlopen(f"{server.url}{HTMX}") as answer:
+            assert answer.status == 200
+        port = server.url.rsplit(":", 1)[1]
+        taken = subprocess.run(
+            [sys.executable, "-m", "kafkalab.cli", "run", "--port", port], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert taken.returncode == 1
+        assert f"Port {port} is taken" in taken.stderr
+        assert server.stop() == 0
+    again = Server(tmp_path)
+    began = time.monotonic()
+    with again:
+        assert time.monotonic() - began < 5
+    assert again.log() == ""
 
 
 # ── what browsers are told ────────────────────────────────────────────────────
