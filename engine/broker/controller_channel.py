@@ -12,6 +12,7 @@ from engine.broker.settings import CONTROLLER_RETRY_US, CONTROLLER_SOCKET_TIMEOU
 from engine.broker.state import Broker, ControllerCall
 from engine.broker.timers import ControllerCallTimeout, ControllerRetry
 from engine.messages.base import Request
+from engine.messages.cluster import EnvelopeResponse
 from engine.sim.outbox import Outbox
 from engine.spec import controller_name
 
@@ -79,7 +80,8 @@ def on_response(broker: Broker, source: str, response: Any, out: Outbox) -> Cont
     pending = broker.calls.get(response.correlation_id)
     if pending is None or source != pending.destination:
         return None
-    if response.error == "NOT_CONTROLLER":
+    inner = response.response if isinstance(response, EnvelopeResponse) else None
+    if response.error == "NOT_CONTROLLER" or getattr(inner, "error", "") == "NOT_CONTROLLER":
         pending.destination = ""
         _retry_soon(broker, out)
         return None
