@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
 from engine import events as e
+from engine.broker.node import BrokerNode
 from engine.events import Event, Happening
+from engine.lab import Lab
 from engine.limits import MAX_LEDGER_ROWS
 from engine.messages.base import TopicPartition
+from engine.sim.kernel import Kernel
+from engine.spec import broker_name
+from engine.view.build import committed_image
 
 IN_FLIGHT, INVISIBLE, ACKNOWLEDGED, DELIVERED = "in flight", "invisible", "acknowledged", "delivered"
 DUPLICATED, REORDERED, FAILED, LOST = "duplicated", "reordered", "failed", "lost"
@@ -50,14 +55,27 @@ class LogState(NamedTuple):
         return found == epoch
 
 
-class LabLike(Protocol):
-    """The part of a Lab that the ledger reads."""
+NOBODY = LogState(-1, -1, 0, 0, 0, ())
 
-    @property
-    def now_us(self) -> int: ...
-    @property
-    def branch(self) -> int: ...
-    def history(self, after_id: int = 0, limit: int = 500) -> list[Happening]: ...
+
+def leader_states(kernel: Kernel) -> dict[TopicPartition, LogState]:
+    """What the committed leader of each partition holds, where its process runs."""
+    states: dict[TopicPartition, LogState] = {}
+    for name, topic in committed_image(kernel).topics.items():
+        for number, part in topic.partitions.items():
+            key = TopicPartition(name, number)
+            host = kernel.hosts.get(broker_name(part.leader))
+            node = host.node if host is not None else None
+            replica = node.partitions.get(key) if isinstance(node, BrokerNode) else None
+            if replica is None:
+                states[key] = NOBODY
+                continue
+            log = replica.log
+            epochs = tuple(log.leader_epochs.entries)
+            states[key] = LogState(
+                part.leader, part.leader_epoch, log.log_start_offset, log.log_end_offset, replica.high_watermark, epochs
+            )
+    return states
 
 
 class Placement(NamedTuple):
@@ -132,7 +150,7 @@ class Part:
     rows: list[Row] = field(default_factory=list)
     unsettled: dict[int, Row] = field(default_factory=dict)
     by_offset: dict[tuple[int, int], list[Row]] = field(default_factory=dict)
-    seen: LogState = LogState(-1, -1, 0, 0, 0, ())
+    seen: LogState = NOBODY
     leader_event: int = 0
     cuts: list[tuple[int, int]] = field(default_factory=list)
     """(event, new log end) of the truncations."""
@@ -155,8 +173,8 @@ class LedgerTracker:
     folded: dict[str, int] = field(default_factory=dict)
     orders: int = 0
 
-    def update(self, lab: LabLike, states: Callable[[], dict[TopicPartition, LogState]]) -> None:
-        """Reads what happened since the last time. ``states`` tells what the leaders hold now (``leader_states``)."""
+    def update(self, lab: Lab) -> None:
+        """Reads what happened since the last time, then looks at what the leaders hold now."""
         if lab.branch != self.branch or lab.now_us < self.now_us:
             self.reset()
         self.branch, self.now_us = lab.branch, lab.now_us
@@ -170,7 +188,7 @@ class LedgerTracker:
                 self.cursor = page[-1].id
             if len(page) < PAGE:
                 break
-        self.judge(states())
+        self.judge(leader_states(lab.kernel))
         self._fold()
 
     def reset(self) -> None:
@@ -252,9 +270,9 @@ class LedgerTracker:
 
     def _fold(self) -> None:
         """Keeps within the bound: the oldest settled rows (or, if there are none, simply the oldest) go into the totals."""
-        excess = len(self.rows) - MAX_LEDGER_ROWS
-        if excess <= 0:
+        if len(self.rows) <= MAX_LEDGER_ROWS:
             return
+        excess = len(self.rows) - MAX_LEDGER_ROWS * 9 // 10  # more than needed, so that it is seldom needed
         settled = [row for row in self.rows.values() if row.fate not in (IN_FLIGHT, INVISIBLE)]
         leaving = (settled if len(settled) >= excess else list(self.rows.values()))[:excess]
         gone = {row.record_id for row in leaving}

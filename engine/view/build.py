@@ -15,6 +15,7 @@ from engine.clients.producer import ProducerNode
 from engine.controller.node import ControllerNode
 from engine.log.partition_log import PartitionLog
 from engine.log.record_batch import CONTROL_MASK
+from engine.log.segment import BatchEntry
 from engine.messages.base import TopicPartition
 from engine.metadata.image import MetadataImage, PartitionImage
 from engine.sim.disk import Disk
@@ -40,6 +41,9 @@ from engine.view.tree import (
 
 NOTHING_KNOWN = MetadataImage()
 SHOWN_KINDS = ("broker", "controller", "producer", "consumer")
+TAIL_BUDGET = 150
+"""Batches shown over all replicas; at about 160 bytes each, a push stays near 25 KB even where everything moves."""
+MIN_TAIL = 4
 INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state", "__share_group_state")
 
 
@@ -149,6 +153,7 @@ def _quorum(kernel: Kernel) -> QuorumView:
 def _topics(kernel: Kernel, image: MetadataImage, nodes: dict[str, NodeView]) -> dict[str, TopicView]:
     hosts = kernel.hosts
     shared = image.configs.get("broker:", {})
+    tail = _tail_length(nodes)
     views: dict[str, TopicView] = {}
     for name, topic in image.topics.items():
         own = image.configs.get(f"topic:{name}", {})
@@ -158,13 +163,19 @@ def _topics(kernel: Kernel, image: MetadataImage, nodes: dict[str, NodeView]) ->
         min_isr = int(image.topic_config(name, "min.insync.replicas"))
         partitions: dict[str, PartitionView] = {}
         for number, part in topic.partitions.items():
-            partitions[str(number)] = _partition(hosts, TopicPartition(name, number), part, min_isr, nodes)
+            partitions[str(number)] = _partition(hosts, TopicPartition(name, number), part, min_isr, tail, nodes)
         views[name] = TopicView(name, topic.topic_id, name in INTERNAL_TOPICS, configs, partitions)
     return views
 
 
+def _tail_length(nodes: dict[str, NodeView]) -> int:
+    """How many batches of each replica are shown: all together they make most of a busy lab's view."""
+    replicas = sum(node.replica_count for node in nodes.values())
+    return min(max(TAIL_BUDGET // max(replicas, 1), MIN_TAIL), limits.MAX_LOG_TAIL_SHOWN)
+
+
 def _partition(
-    hosts: dict[str, Host], key: TopicPartition, part: PartitionImage, min_isr: int, nodes: dict[str, NodeView]
+    hosts: dict[str, Host], key: TopicPartition, part: PartitionImage, min_isr: int, tail: int, nodes: dict[str, NodeView]
 ) -> PartitionView:
     replicas, isr = part.replicas, part.isr
     view = PartitionView(
@@ -177,7 +188,7 @@ def _partition(
         node = host.node if host is not None else None
         replica = node.partitions.get(key) if isinstance(node, BrokerNode) else None
         if replica is not None:
-            logs[str(broker)] = shown = _replica(broker, replica, part)
+            logs[str(broker)] = shown = _replica(broker, replica, part, tail)
             if broker == part.leader:
                 nodes[broker_name(broker)].leader_count += 1
                 view.log_start_offset, view.log_end_offset = shown.log_start_offset, shown.log_end_offset
@@ -207,7 +218,7 @@ def _status(part: PartitionImage, min_isr: int) -> str:
     return "ok"
 
 
-def _replica(broker: int, replica: Replica, part: PartitionImage) -> ReplicaView:
+def _replica(broker: int, replica: Replica, part: PartitionImage, tail: int) -> ReplicaView:
     log = replica.log
     if broker in part.isr:
         state = "in sync"
@@ -219,7 +230,7 @@ def _replica(broker: int, replica: Replica, part: PartitionImage) -> ReplicaView
         state = "catching up" if replica.role == "follower" and replica.leader_id == part.leader else "out of sync"
     return ReplicaView(
         broker, replica.role, state, log.log_start_offset, log.log_end_offset, replica.high_watermark, replica.leader_epoch,
-        log.size, -1, _segments(log), _tail(log),
+        log.size, -1, _segments(log), _tail(log, tail),
     )  # fmt: skip
 
 
@@ -241,30 +252,27 @@ def _segments(log: PartitionLog) -> list[SegmentView]:
     ]
 
 
-def _tail(log: PartitionLog) -> list[BatchView]:
+def _tail(log: PartitionLog, length: int) -> list[BatchView]:
     """The newest batches, oldest of them first."""
-    shown: list[BatchView] = []
+    entries: list[BatchEntry] = []
     for segment in reversed(log.segments):
         batches = segment.batches
-        for index in range(len(batches) - 1, -1, -1):
-            entry = batches[index]
-            shown.append(
-                BatchView(
-                    entry.base_offset,
-                    entry.last_offset,
-                    entry.leader_epoch,
-                    entry.size,
-                    entry.record_count,
-                    entry.max_timestamp,
-                    entry.producer_id,
-                    bool(entry.attributes & CONTROL_MASK),
-                )  # fmt: skip
-            )
-            if len(shown) == limits.MAX_LOG_TAIL_SHOWN:
-                shown.reverse()
-                return shown
-    shown.reverse()
-    return shown
+        entries[:0] = batches.iterate_from(max(len(batches) - length + len(entries), 0))
+        if len(entries) >= length:
+            break
+    return [
+        BatchView(
+            entry.base_offset,
+            entry.last_offset,
+            entry.leader_epoch,
+            entry.size,
+            entry.record_count,
+            entry.max_timestamp,
+            entry.producer_id,
+            bool(entry.attributes & CONTROL_MASK),
+        )
+        for entry in entries
+    ]
 
 
 def _size_on_disk(disk: Disk, key: TopicPartition) -> int:
