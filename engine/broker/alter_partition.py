@@ -12,7 +12,11 @@ from engine.broker.state import LEADER, Broker, Replica
 from engine.broker.timers import AlterPartitionRetry
 from engine.messages.base import TopicPartition
 from engine.messages.cluster import (
-    AlterPartitionItem, AlterPartitionRequest, AlterPartitionResponse, AlterPartitionResult, BrokerState,
+    AlterPartitionItem,
+    AlterPartitionRequest,
+    AlterPartitionResponse,
+    AlterPartitionResult,
+    BrokerState,
 )  # fmt: skip
 from engine.sim.outbox import Outbox
 
@@ -49,9 +53,7 @@ def _epoch_of(broker: Broker, replica: Replica, broker_id: int) -> int:
 def propagate(broker: Broker, out: Outbox) -> None:
     if broker.alter_in_flight >= 0 or not broker.alter_queue:
         return
-    request = AlterPartitionRequest(
-        broker.correlation(), broker.broker_id, broker.broker_epoch, tuple(broker.alter_queue.values())
-    )
+    request = AlterPartitionRequest(broker.correlation(), broker.broker_id, broker.broker_epoch, tuple(broker.alter_queue.values()))
     broker.alter_in_flight = request.correlation_id
     controller_channel.call(broker, request, controller_channel.ALTER_PARTITION, out)
 

@@ -20,9 +20,7 @@ LIFECYCLE, ALTER_PARTITION, PRODUCER_IDS, FORWARD = "lifecycle", "alter partitio
 NO_DEADLINE_US = 2**62
 
 
-def call(
-    broker: Broker, request: Request, purpose: str, out: Outbox, *, within_us: int = NO_DEADLINE_US, client: str = ""
-) -> None:
+def call(broker: Broker, request: Request, purpose: str, out: Outbox, *, within_us: int = NO_DEADLINE_US, client: str = "") -> None:
     """Sends ``request`` (its correlation ID is one of ``broker.correlation()``) to the active controller, as soon as there is one."""
     deadline = out.now + within_us if within_us != NO_DEADLINE_US else NO_DEADLINE_US
     pending = ControllerCall(request, purpose, deadline, out.cause, client=client)

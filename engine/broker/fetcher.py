@@ -13,8 +13,15 @@ from engine.events import RecordsReplicated, ReplicaTruncated, SegmentRolled
 from engine.log.errors import CorruptBatchError, UnexpectedAppendOffsetError
 from engine.messages.base import TopicPartition
 from engine.messages.fetch import (
-    EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, FetchItem, FetchRequest, FetchResponse, FetchResult, ListOffsetsItem,
-    ListOffsetsRequest, ListOffsetsResponse,
+    EARLIEST_TIMESTAMP,
+    LATEST_TIMESTAMP,
+    FetchItem,
+    FetchRequest,
+    FetchResponse,
+    FetchResult,
+    ListOffsetsItem,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
 )  # fmt: skip
 from engine.sim.outbox import Outbox
 from engine.spec import broker_name
@@ -206,9 +213,7 @@ def _take(broker: Broker, fetcher: Fetcher, followed: FollowedPartition, result:
         fetcher.stale = True
 
 
-def _on_divergence(
-    broker: Broker, fetcher: Fetcher, followed: FollowedPartition, result: FetchResult, out: Outbox
-) -> None:
+def _on_divergence(broker: Broker, fetcher: Fetcher, followed: FollowedPartition, result: FetchResult, out: Outbox) -> None:
     """Kafka's ``getOffsetTruncationState``: back to where both logs last agreed, as far as one answer tells."""
     replica = broker.partitions[result.partition]
     log = replica.log
@@ -260,9 +265,7 @@ def _look_up_offsets(broker: Broker, fetcher: Fetcher, replica: Replica, out: Ou
     """Kafka's ``fetchOffsetAndTruncate``: the leader's log end, then its log start."""
     correlation_id = broker.correlation()
     fetcher.offset_lookups[correlation_id] = replica.partition
-    items = tuple(
-        [ListOffsetsItem(replica.partition, at, replica.leader_epoch) for at in (LATEST_TIMESTAMP, EARLIEST_TIMESTAMP)]
-    )
+    items = tuple([ListOffsetsItem(replica.partition, at, replica.leader_epoch) for at in (LATEST_TIMESTAMP, EARLIEST_TIMESTAMP)])
     out.send(broker_name(fetcher.leader_id), ListOffsetsRequest(correlation_id, items, broker.broker_id))
 
 

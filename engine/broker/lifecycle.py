@@ -7,15 +7,25 @@ from __future__ import annotations
 
 from engine.broker import controller_channel, logs
 from engine.broker.settings import (
-    CONTROLLED_SHUTDOWN_TIMEOUT_US, INITIAL_TASK_DELAY_US, RECOVERY_POINT_CHECKPOINT_US,
+    CONTROLLED_SHUTDOWN_TIMEOUT_US,
+    INITIAL_TASK_DELAY_US,
+    RECOVERY_POINT_CHECKPOINT_US,
 )  # fmt: skip
 from engine.broker.state import REGISTERING, RUNNING, SHUTTING_DOWN, Broker
 from engine.broker.timers import (
-    ControlledShutdownTimeout, HighWatermarkCheckpoint, IsrShrinkCheck, LifecycleTick, RecoveryPointCheckpoint, RetentionCheck,
+    ControlledShutdownTimeout,
+    HighWatermarkCheckpoint,
+    IsrShrinkCheck,
+    LifecycleTick,
+    RecoveryPointCheckpoint,
+    RetentionCheck,
 )  # fmt: skip
 from engine.messages.base import Message
 from engine.messages.cluster import (
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
+    BrokerHeartbeatRequest,
+    BrokerHeartbeatResponse,
+    BrokerRegistrationRequest,
+    BrokerRegistrationResponse,
 )  # fmt: skip
 from engine.sim.outbox import Outbox
 
@@ -65,9 +75,7 @@ def _call(broker: Broker, request: BrokerRegistrationRequest | BrokerHeartbeatRe
     for pending in list(broker.calls.values()):
         if pending.purpose == controller_channel.LIFECYCLE:
             return  # one at a time; its answer schedules the next
-    controller_channel.call(
-        broker, request, controller_channel.LIFECYCLE, out, within_us=broker.settings.session_timeout_us // 2
-    )
+    controller_channel.call(broker, request, controller_channel.LIFECYCLE, out, within_us=broker.settings.session_timeout_us // 2)
 
 
 def _next_tick(broker: Broker, after_us: int, out: Outbox) -> None:

@@ -13,7 +13,12 @@ from engine.broker.state import Broker, Replica
 from engine.coordination.quorum_log import DIRECTORY as METADATA_DIRECTORY
 from engine.events import LogDirectoryFailed, LogRecovered, SegmentsDeleted
 from engine.log.checkpoint_file import (
-    CLEAN_SHUTDOWN_FILE, LOG_START_OFFSET_FILE, RECOVERY_POINT_FILE, REPLICATION_OFFSET_FILE, read_offsets, write_offsets,
+    CLEAN_SHUTDOWN_FILE,
+    LOG_START_OFFSET_FILE,
+    RECOVERY_POINT_FILE,
+    REPLICATION_OFFSET_FILE,
+    read_offsets,
+    write_offsets,
 )  # fmt: skip
 from engine.log.config import LogConfig
 from engine.log.partition_log import PartitionLog
@@ -53,7 +58,13 @@ def boot(broker: Broker, out: Outbox) -> None:
             out.because(cause)
             out.emit(
                 LogRecovered(
-                    broker.broker_id, topic, tp.partition, report.clean, log.log_end_offset, report.bytes_truncated, report.indexes_rebuilt
+                    broker.broker_id,
+                    topic,
+                    tp.partition,
+                    report.clean,
+                    log.log_end_offset,
+                    report.bytes_truncated,
+                    report.indexes_rebuilt,
                 )
             )
     out.because(cause)

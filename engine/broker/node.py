@@ -11,27 +11,61 @@ from typing import Any
 
 from engine.broker import alter_partition, controller_channel, fetcher, lifecycle, logs, producer_ids, publisher, replication
 from engine.broker.apis import (
-    describe_configs, fetch, forwarding, init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+    describe_configs,
+    fetch,
+    forwarding,
+    init_producer_id,
+    list_offsets,
+    metadata,
+    offset_for_leader_epoch,
+    produce,
 )  # fmt: skip
 from engine.broker.settings import MAX_BACKLOG, RECOVERY_POINT_CHECKPOINT_US, BrokerSettings
 from engine.broker.state import Broker, HeldRequest
 from engine.broker.timers import (
-    AlterPartitionRetry, ControlledShutdownTimeout, ControllerCallTimeout, ControllerRetry, FetchExpired, FetcherBackoff,
-    FetcherTimeout, HighWatermarkCheckpoint, IsrShrinkCheck, LifecycleTick, ProduceExpired, RecoveryPointCheckpoint, RetentionCheck,
+    AlterPartitionRetry,
+    ControlledShutdownTimeout,
+    ControllerCallTimeout,
+    ControllerRetry,
+    FetcherBackoff,
+    FetcherTimeout,
+    FetchExpired,
+    HighWatermarkCheckpoint,
+    IsrShrinkCheck,
+    LifecycleTick,
+    ProduceExpired,
+    RecoveryPointCheckpoint,
+    RetentionCheck,
 )  # fmt: skip
 from engine.coordination.quorum_observer import QuorumObserver
 from engine.log.errors import LogError
 from engine.messages.admin import (
-    AlterPartitionReassignmentsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
-    DescribeQuorumRequest, ElectLeadersRequest, IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+    AlterPartitionReassignmentsRequest,
+    CreatePartitionsRequest,
+    CreateTopicsRequest,
+    DeleteTopicsRequest,
+    DescribeConfigsRequest,
+    DescribeQuorumRequest,
+    ElectLeadersRequest,
+    IncrementalAlterConfigsRequest,
+    ListPartitionReassignmentsRequest,
+    MetadataRequest,
     UnregisterBrokerRequest,
 )  # fmt: skip
 from engine.messages.base import Disconnected, Message, Timer
 from engine.messages.cluster import (
-    AllocateProducerIdsResponse, AlterPartitionResponse, BrokerHeartbeatResponse, BrokerRegistrationResponse, EnvelopeResponse,
+    AllocateProducerIdsResponse,
+    AlterPartitionResponse,
+    BrokerHeartbeatResponse,
+    BrokerRegistrationResponse,
+    EnvelopeResponse,
 )  # fmt: skip
 from engine.messages.fetch import (
-    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest,
+    FetchRequest,
+    FetchResponse,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    OffsetForLeaderEpochRequest,
 )  # fmt: skip
 from engine.messages.instructions import BeginShutdown
 from engine.messages.produce import InitProducerIdRequest, ProduceRequest

@@ -52,8 +52,7 @@ def publish(broker: Broker, out: Outbox) -> None:
                 continue
             replica = _replica(broker, topic, number, out)
             if replica.online and (
-                partition.partition_epoch < replica.partition_epoch
-                or broker.applied.get(replica.partition) == partition
+                partition.partition_epoch < replica.partition_epoch or broker.applied.get(replica.partition) == partition
             ):
                 continue
             (leaders if partition.leader == broker.broker_id else followers).append((replica, partition))

@@ -41,7 +41,8 @@ def maybe_advance_high_watermark(broker: Broker, replica: Replica, out: Outbox) 
         maximal = replica.isr
     for broker_id, follower in replica.followers.items():
         if follower.log_end_offset < new and (
-            broker_id in maximal or (maximal is replica.maximal_isr and _may_join_soon(broker, broker_id, follower, leader_end, out.now))
+            broker_id in maximal
+            or (maximal is replica.maximal_isr and _may_join_soon(broker, broker_id, follower, leader_end, out.now))
         ):
             new = follower.log_end_offset
     old = replica.high_watermark
@@ -128,9 +129,7 @@ def _finish(broker: Broker, replica: Replica, pending: PendingAck, error: str, o
         )  # fmt: skip
     else:
         parked.results[pending.item] = refused(replica.partition, error, replica)
-        out.emit(
-            ProduceRefused(broker.broker_id, topic, number, error, parked.client_id, parked.correlation_id), also=also
-        )
+        out.emit(ProduceRefused(broker.broker_id, topic, number, error, parked.client_id, parked.correlation_id), also=also)
     parked.unacknowledged -= 1
     if not parked.unacknowledged:
         del broker.parked_produces[pending.produce_id]

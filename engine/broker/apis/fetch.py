@@ -180,7 +180,9 @@ def _read_for_follower(
         return _refused(replica, error)
     follower = replica.followers.get(request.replica_id)
     if follower is None:  # the leader does not know of this replica yet
-        return FetchResult(replica.partition, "UNKNOWN_LEADER_EPOCH" if item.current_leader_epoch >= 0 else "NOT_LEADER_OR_FOLLOWER")
+        return FetchResult(
+            replica.partition, "UNKNOWN_LEADER_EPOCH" if item.current_leader_epoch >= 0 else "NOT_LEADER_OR_FOLLOWER"
+        )
     if _is_stale(broker, follower, request):
         return _refused(replica, "NOT_LEADER_OR_FOLLOWER")
     offset = item.fetch_offset

@@ -15,7 +15,11 @@ from engine.broker.apis import metadata
 from engine.broker.settings import REQUEST_TIMEOUT_US
 from engine.broker.state import Broker, ControllerCall
 from engine.messages.admin import (
-    AdminResponse, CreateTopicsRequest, DescribeQuorumRequest, DescribeQuorumResponse, ListPartitionReassignmentsRequest,
+    AdminResponse,
+    CreateTopicsRequest,
+    DescribeQuorumRequest,
+    DescribeQuorumResponse,
+    ListPartitionReassignmentsRequest,
     ListPartitionReassignmentsResponse,
 )  # fmt: skip
 from engine.messages.base import Request, Response
@@ -28,9 +32,7 @@ TIMED_OUT = "REQUEST_TIMED_OUT"
 
 def handle(broker: Broker, source: str, request: Request, out: Outbox) -> None:
     envelope = EnvelopeRequest(broker.correlation(), ANONYMOUS, request)
-    controller_channel.call(
-        broker, envelope, controller_channel.FORWARD, out, within_us=REQUEST_TIMEOUT_US, client=source
-    )
+    controller_channel.call(broker, envelope, controller_channel.FORWARD, out, within_us=REQUEST_TIMEOUT_US, client=source)
 
 
 def on_response(broker: Broker, call: ControllerCall, response: EnvelopeResponse, out: Outbox) -> None:

@@ -14,7 +14,12 @@ from engine.broker.apis.fetch import READ_COMMITTED
 from engine.broker.state import Broker, Replica
 from engine.log.results import TimestampAndOffset
 from engine.messages.fetch import (
-    EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsItem, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsResult,
+    EARLIEST_TIMESTAMP,
+    LATEST_TIMESTAMP,
+    ListOffsetsItem,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    ListOffsetsResult,
 )  # fmt: skip
 from engine.sim.outbox import Outbox
 

@@ -12,7 +12,13 @@ from engine.broker import controller_channel
 from engine.broker.settings import REQUEST_TIMEOUT_US
 from engine.broker.state import Broker
 from engine.messages.admin import (
-    CreatableTopic, CreateTopicsRequest, MetadataBroker, MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
+    CreatableTopic,
+    CreateTopicsRequest,
+    MetadataBroker,
+    MetadataPartition,
+    MetadataRequest,
+    MetadataResponse,
+    MetadataTopic,
 )  # fmt: skip
 from engine.messages.cluster import EnvelopeRequest
 from engine.metadata.image import PartitionImage, TopicImage

@@ -9,7 +9,10 @@ from __future__ import annotations
 from engine.broker import replication
 from engine.broker.state import Broker
 from engine.messages.fetch import (
-    OffsetForLeaderEpochItem, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderEpochResult,
+    OffsetForLeaderEpochItem,
+    OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse,
+    OffsetForLeaderEpochResult,
 )  # fmt: skip
 from engine.sim.outbox import Outbox
 

@@ -42,7 +42,9 @@ def handle(broker: Broker, source: str, request: ProduceRequest, out: Outbox) ->
                 error, message = wrong.code, wrong.message
         if appended is None or replica is None:
             out.emit(
-                ProduceRefused(broker.broker_id, partition.topic, partition.partition, error, request.client_id, request.correlation_id)
+                ProduceRefused(
+                    broker.broker_id, partition.topic, partition.partition, error, request.client_id, request.correlation_id
+                )
             )
             results.append(replication.refused(partition, error, replica, message))
             if error == "KAFKA_STORAGE_ERROR":
@@ -86,28 +88,34 @@ def _append(broker: Broker, replica: Replica, batch: bytes, request: ProduceRequ
     topic, number = replica.partition
     first, last, _, duplicate = appended
     if duplicate:
-        out.emit(
-            DuplicateRecognised(broker.broker_id, topic, number, first, last, request.client_id, request.correlation_id)
-        )
+        out.emit(DuplicateRecognised(broker.broker_id, topic, number, first, last, request.client_id, request.correlation_id))
         return appended
     if log.segments[-1] is not active:
         out.emit(SegmentRolled(broker.broker_id, topic, number, log.segments[-1].base_offset))
     out.emit(
         RecordsAppended(
-            broker.broker_id, topic, number, first, last, replica.leader_epoch, len(batch), request.client_id, request.correlation_id
+            broker.broker_id,
+            topic,
+            number,
+            first,
+            last,
+            replica.leader_epoch,
+            len(batch),
+            request.client_id,
+            request.correlation_id,
         )
     )
     return appended
 
 
-def _acknowledged(
-    broker: Broker, replica: Replica, appended: AppendResult, request: ProduceRequest, out: Outbox
-) -> ProduceResult:
+def _acknowledged(broker: Broker, replica: Replica, appended: AppendResult, request: ProduceRequest, out: Outbox) -> ProduceResult:
     topic, number = replica.partition
     first, last, append_time, _ = appended
     if request.acks:
         out.emit(
-            ProduceAcknowledged(broker.broker_id, topic, number, first, last, request.acks, request.client_id, request.correlation_id)
+            ProduceAcknowledged(
+                broker.broker_id, topic, number, first, last, request.acks, request.client_id, request.correlation_id
+            )
         )
     return ProduceResult(replica.partition, "NONE", first, append_time, replica.log.log_start_offset)
 
