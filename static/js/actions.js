@@ -43,10 +43,10 @@ export class Actions {
       h("h2", { key: "title" }, title),
       entries.map((entry, index) => {
         if (entry.rule) return h("hr", { key: `rule${index}` });
-        const hint = entry.command ? cli(entry.command) : entry.form ? "…" : "";
-        return h("button", { key: `${title}-${entry.label}`, type: "button", role: "menuitem", tabindex: "-1", on: { click: () => this.choose(entry) } }, [
-          h("span", { key: "label" }, entry.label),
-          hint && hint !== "…" ? h("code", { key: "cli" }, hint) : null,
+        const hint = entry.command ? cli(entry.command) : "";
+        return h("button", { key: `${title}-${entry.label}`, type: "button", role: "menuitem", tabindex: "-1", "aria-labelledby": `item-${index}`, "aria-describedby": hint ? `item-cli-${index}` : null, on: { click: () => this.choose(entry) } }, [
+          h("span", { key: "label", id: `item-${index}` }, entry.label),
+          hint ? h("code", { key: "cli", id: `item-cli-${index}` }, hint) : null,
         ]);
       }),
     ]);

@@ -37,8 +37,15 @@ export function start(lab) {
 
   /** @param {string} type @param {any} [content] */
   const ask = (type, content) => lab.ask(type, content);
-  /** @param {number} speed */
-  const choose = (speed) => ask("speed", { speed: speed < 0 ? "max" : speed });
+  /** Until the lab answers, its pushes still tell of the old speed. */
+  let choosing = 0;
+  /** @param {number} factor */
+  async function choose(factor) {
+    choosing += 1;
+    if (factor !== 0) speed = factor;
+    await ask("speed", { speed: factor < 0 ? "max" : factor });
+    choosing -= 1;
+  }
   const playPause = () => choose(store.clock.running ? 0 : speed);
 
   /** @param {number} at */
@@ -51,7 +58,7 @@ export function start(lab) {
 
   function draw() {
     const { clock } = store;
-    if (clock.speed !== 0) speed = clock.speed;
+    if (clock.speed !== 0 && !choosing) speed = clock.speed;
     const behind = clock.end_us - clock.now_us > 1;
     const reach = Math.max(clock.end_us, clock.begin_us + 1);
     render(root, [

@@ -10,8 +10,13 @@ export function create(root, lab) {
   root.classList.add("words");
   let last = 0;
   let timer = 0;
+  let shown = "";
 
   function draw() {
+    if (shown !== lab.shown) {
+      shown = lab.shown;
+      last = 0;
+    }
     const wait = EVERY_MS - (performance.now() - last);
     if (wait > 0 && last) {
       if (!timer) timer = window.setTimeout(paint, wait);
@@ -23,6 +28,13 @@ export function create(root, lab) {
     last = performance.now();
     const { view, clock } = lab.store;
     if (!view) return;
+    // Unseen, for screen readers only, it holds no stops for the Tab key: focus must never go where the eye cannot follow.
+    const seen = lab.shown === "text";
+    /** @param {string} id @param {string} label */
+    const object = (id, label) =>
+      seen ? h("button.object", { type: "button", "data-object": id, "aria-haspopup": "menu" }, label) : label;
+    /** @param {string} caption @param {string[]} head @param {any[][]} rows */
+    const table = (caption, head, rows) => tableOf(seen, caption, head, rows);
     render(root, [
       h("h3", { key: "h" }, "The stage in words"),
       h("p", { key: "when" }, `Virtual time ${clockText(view.now_us)}, ${clock.running ? "running" : "paused"}.`),
@@ -52,13 +64,10 @@ export function create(root, lab) {
   return { draw };
 }
 
-/** @param {string} id @param {string} label */
-const object = (id, label) => h("button.object", { type: "button", "data-object": id, "aria-haspopup": "menu" }, label);
-
-/** @param {string} caption @param {string[]} head @param {any[][]} rows */
-function table(caption, head, rows) {
+/** @param {boolean} seen @param {string} caption @param {string[]} head @param {any[][]} rows */
+function tableOf(seen, caption, head, rows) {
   if (!rows.length) return null;
-  return h("div.scroll", { key: caption, tabindex: "0", role: "region", "aria-label": caption }, [
+  return h("div.scroll", { key: caption, tabindex: seen ? "0" : null, role: "region", "aria-label": caption }, [
     h("table", { key: "t" }, [
       h("caption", { key: "c" }, caption),
       h("thead", { key: "h" }, h("tr", {}, head.map((name) => h("th", { key: name, scope: "col" }, name)))),
