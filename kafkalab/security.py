@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.http.request import split_domain_port, validate_host
 from django.utils.decorators import sync_and_async_middleware
 
@@ -39,9 +40,9 @@ _PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=(), in
 def policy_for(request: HttpRequest) -> str:
     """Return the Content-Security-Policy for the page that `request` asks for."""
     policy = _DOCS_POLICY if request.path.startswith(_DOCS_PATH) else _POLICY
-    host = request.META.get("HTTP_HOST", "")
+    host = _host_of(request)
     # Older Safari does not count a socket to the same host as 'self'.
-    sockets = f" ws://{host} wss://{host}" if _is_known_host(host) else ""
+    sockets = f" ws://{host} wss://{host}" if host else ""
     return "; ".join(f"{name} {value}{sockets if name == 'connect-src' else ''}" for name, value in policy.items())
 
 
@@ -67,6 +68,34 @@ def content_security_policy(get_response: Callable[[HttpRequest], Any]) -> Calla
     return answer
 
 
+@sync_and_async_middleware
+def same_origin_writes(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Refuse (403) a write to the API that another site's page sends with this visitor's cookie.
+
+    Forms have Django's token. The API has none, and `SameSite` does not tell one port of a machine from another.
+    """
+
+    def refusal(request: HttpRequest) -> HttpResponseBase | None:
+        if request.method in {"GET", "HEAD", "OPTIONS"} or not request.path.startswith("/api/"):
+            return None
+        if _is_same_origin(request.headers.get("Origin"), _host_of(request)):
+            return None
+        message = "This request comes from another site's page. Send it from this site, or without an Origin header."
+        return JsonResponse({"code": "FOREIGN_ORIGIN", "field": "Origin", "message": message}, status=403)
+
+    if iscoroutinefunction(get_response):
+
+        async def answer_async(request: HttpRequest) -> HttpResponseBase:
+            return refusal(request) or await get_response(request)
+
+        return answer_async
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        return refusal(request) or get_response(request)
+
+    return answer
+
+
 class SameOriginSockets:
     """Let a page of this site open a socket, and refuse every other page (403 at the handshake).
 
@@ -84,16 +113,28 @@ class SameOriginSockets:
         await self.application(scope, receive, send)
 
 
+def _host_of(request: HttpRequest) -> str:
+    """The host and port that the browser asked, or an empty text if they are none of ours."""
+    try:
+        return request.get_host()
+    except DisallowedHost:
+        return ""
+
+
 def _may_open_socket(headers: dict[bytes, bytes]) -> bool:
     origin = headers.get(b"origin")
+    return _is_same_origin(None if origin is None else origin.decode("latin-1"), headers.get(b"host", b"").decode("latin-1"))
+
+
+def _is_same_origin(origin: str | None, host: str) -> bool:
+    """Whether `origin` names the site at `host`, one of ours; so does its absence, since every browser names it."""
     if origin is None:
         return True
-    host = headers.get(b"host", b"").decode("latin-1").lower()
     try:
-        named = urlsplit(origin.decode("latin-1").lower())
+        named = urlsplit(origin.lower())
     except ValueError:
         return False
-    return named.scheme in {"http", "https"} and named.netloc == host and _is_known_host(host)
+    return named.scheme in {"http", "https"} and named.netloc == host.lower() and _is_known_host(host)
 
 
 def _is_known_host(host: str) -> bool:

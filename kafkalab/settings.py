@@ -41,7 +41,9 @@ HOST = os.environ.get("HOST") or "127.0.0.1"
 _LISTENS_EVERYWHERE = HOST in {"*", "0.0.0.0", "::"}  # noqa: S104  (compared, not bound)
 _HOSTS = [name.strip() for name in os.environ.get("KAFKALAB_ALLOWED_HOSTS", "").split(",") if name.strip()]
 # Whoever listens on every address has said that any name may reach the site. Sockets check their origin all the same.
-ALLOWED_HOSTS = _HOSTS or (["*"] if _LISTENS_EVERYWHERE else ["127.0.0.1", "localhost", "[::1]", HOST])
+ALLOWED_HOSTS = _HOSTS or (
+    ["*"] if _LISTENS_EVERYWHERE else ["127.0.0.1", "localhost", "[::1]", f"[{HOST}]" if ":" in HOST else HOST]
+)
 
 # ── what it is made of ────────────────────────────────────────────────────────
 INSTALLED_APPS = [
@@ -62,6 +64,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "kafkalab.security.content_security_policy",
+    "kafkalab.security.same_origin_writes",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -189,7 +192,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": LOG_LEVEL, "propagate": False},
-        "django.channels.server": {"level": "WARNING"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # answered with 400; robots would fill the log
+        "django.request": {"level": "ERROR"},  # what a client asked for in vain is the client's to know
         "daphne": {"level": "WARNING"},
         "asyncio": {"level": "WARNING"},
     },

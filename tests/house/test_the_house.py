@@ -135,12 +135,14 @@ def impurities(source: str, name: str) -> list[str]:
     allowed = MAY_IMPORT.get(name, set())
     found = []
     for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Import | ast.ImportFrom | ast.Call):
+            continue
         modules: list[str] = []
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            modules = [node.module]
-        elif isinstance(node, ast.Call):
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+        else:
             called = ast.unparse(node.func)
             impure = called in BANNED_BUILTINS or any(f".{called}".endswith(f".{banned}") for banned in BANNED_CALLS)
             if impure and f"{called}()" not in allowed:
