@@ -6,8 +6,10 @@ to themselves. Everything follows from the seed; a failing one is replayed with 
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from collections.abc import Callable
+from pathlib import PurePath
 
 import msgspec
 
@@ -94,6 +96,8 @@ class Campaign:
             self.outcome.judge(self.world, self.oracle, self.counts)
         except Violation as broken:
             violation = str(broken)
+        except Exception as crash:  # noqa: BLE001 - a node that crashes is a finding like any other, with its seed
+            violation = f"Crash at {self.world.kernel.now} µs: {type(crash).__name__}: {crash} ({_where(crash)})"
         kernel = self.world.kernel
         counts = {**self.oracle.counts, **self.counts}
         trace = f"{kernel.trace & (1 << 64) - 1:016x}"
@@ -249,10 +253,15 @@ class Campaign:
                 self._do(cm.FreeDisk(host.name))
             if host.status == "paused":
                 self._do(cm.ResumeNode(host.name))
-            if host.status == "down":
-                self._do(cm.StartNode(host.name))
+        self._start_all()
         for workload in list(wd.running_workloads(self.world)):
             self._do(cm.StopWorkload(workload))
+
+    def _start_all(self) -> None:
+        """Again and again while draining: a broker that was stopping politely when the trouble ended goes down later."""
+        for host in list(self.world.kernel.hosts.values()):
+            if host.status == "down":
+                self._do(cm.StartNode(host.name))
 
     def _drain(self) -> None:
         end = self.world.kernel.now + DRAIN_US
@@ -260,6 +269,7 @@ class Campaign:
         elected = False
         while self.world.kernel.now < end:
             self._advance(DRAIN_STEP_US)
+            self._start_all()
             trouble = self._unsettled()
             if not trouble:
                 return
@@ -326,6 +336,12 @@ INFLICT: dict[str, Callable[[Campaign, str, str, str, str, str], bool]] = {
     "kill producer": lambda c, broker, controller, server, other, producer: c._do(cm.KillNode(producer)),
     "pause producer": lambda c, broker, controller, server, other, producer: c._do(cm.PauseNode(producer)),
 }
+
+
+def _where(crash: Exception) -> str:
+    """The innermost line: "fetcher.py:168 in on_response"."""
+    frame = traceback.extract_tb(crash.__traceback__)[-1]
+    return f"{PurePath(frame.filename).name}:{frame.lineno} in {frame.name}"
 
 
 def run_seed(seed: int, mutants: tuple[str, ...] = ()) -> Report:

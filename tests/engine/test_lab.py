@@ -130,7 +130,7 @@ def test_acting_in_the_past_opens_a_branch_and_keeps_the_old_one() -> None:
     lab.submit(cm.KillNode("broker-1"))
     lab.advance(lab.now_us + 15 * SECOND)
     old = fingerprint(lab)
-    lab.seek(before)
+    lab.seek(before - 1)
     lab.submit(cm.KillNode("broker-2"))
     lab.advance(lab.now_us + 15 * SECOND)
     assert lab.branch == 1
