@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from engine import commands as c
 from engine.console.job import AdminJob, Job, ReadJob, default_message, exception
 from engine.console.options import Option, Options, UsageError, forbid, parse_options, require, usage
@@ -40,7 +42,7 @@ def run(lab: Lab, words: list[str]) -> Job:
     kind, name = _entity(options)
     if options.has("describe"):
         forbid(options, "describe", "add-config", "delete-config")
-        return ReadJob("describeConfigs", lambda now: _describe(now, options, kind, name), _timed_out(words))
+        return ReadJob("describeConfigs", lambda now: _describe(now, options, words, kind, name), _timed_out(words))
     if not options.has("add-config") and not options.has("delete-config"):
         raise UsageError("At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter")
     if name is None:
@@ -81,7 +83,7 @@ def _failed(words: list[str], error: str, message: str) -> list[str]:
     ]
 
 
-def _timed_out(words: list[str]):  # type: ignore[no-untyped-def]
+def _timed_out(words: list[str]) -> Callable[[Lab, str, str], list[str]]:
     return lambda lab, error, message: _failed(words, error, message)
 
 
@@ -136,13 +138,13 @@ def _alter(lab: Lab, options: Options, kind: str, name: str, words: list[str]) -
 # -- describe -------------------------------------------------------------------------------------------------------------
 
 
-def _describe(lab: Lab, options: Options, kind: str, name: str | None) -> list[str]:
+def _describe(lab: Lab, options: Options, words: list[str], kind: str, name: str | None) -> list[str]:
     image = committed_image(lab.kernel)
     static = lab.spec.broker_configs
     show_all = options.has("all")
     if kind == "topic":
         if name is not None and name not in image.topics:
-            raise UsageError(*_failed(["--describe"], "UNKNOWN_TOPIC_OR_PARTITION", f"The topic '{name}' does not exist."))
+            raise UsageError(*_failed(words, "UNKNOWN_TOPIC_OR_PARTITION", f"The topic '{name}' does not exist."))
         names = [name] if name is not None else sorted(image.topics)
         return [line for each in names for line in _describe_topic(image, static, each, show_all)]
     if name is None:

@@ -9,7 +9,7 @@ from engine import commands as c
 from engine import events as e
 from engine.console.job import HasCursor, Job, log_time, news
 from engine.console.options import Option, Options, UsageError, parse_options, require, usage
-from engine.console.producer import free_name
+from engine.console.producer import client_name
 from engine.errors import EngineError
 from engine.lab import Lab
 from engine.log.record_batch import Record
@@ -51,25 +51,26 @@ class ConsumerJob(Job, HasCursor):
         self.formatter = {**FORMATTER, **options.properties("property", "formatter-property")}
         self.left = options.number("max-messages") if options.has("max-messages") else -1
         self.timeout_us = options.number("timeout-ms") * 1000 if options.has("timeout-ms") else -1
-        self.client = free_name(lab, CLIENT)
         self.cursor = lab.kernel.next_event_id - 1
         self.count = 0
         self.waiting_since_us = lab.now_us
         self.closing = False
-        self._start(options)
+        self._start(lab, options)
 
-    def _start(self, options: Options) -> None:
+    def _start(self, lab: Lab, options: Options) -> None:
         configs = options.properties("consumer-property", "command-property")
         if options.has("isolation-level"):
             configs["isolation.level"] = options.text("isolation-level")
         if options.has("from-beginning"):
             configs["auto.offset.reset"] = "earliest"
         configs.setdefault("auto.offset.reset", "latest")
-        if not options.has("partition"):
-            self.ask(c.CreateConsumer(self.client, [self.topic], configs))
+        topics = [] if options.has("partition") else [self.topic]
+        self.client, again = client_name(lab, CLIENT, configs, topics)
+        self.ask(c.StartNode(self.client) if again else c.CreateConsumer(self.client, topics, configs))
+        if topics:
             return
         partition = options.number("partition")
-        self.ask(c.CreateConsumer(self.client, [], configs), c.AssignConsumer(self.client, self.topic, [partition]))
+        self.ask(c.AssignConsumer(self.client, self.topic, [partition]))
         offset = _offset(options)
         if offset is not None:
             self.ask(c.SeekConsumer(self.client, self.topic, partition, offset))

@@ -50,7 +50,7 @@ def run(lab: Lab, words: list[str]) -> Job:
 
 
 def _render(election: str, answer: AdminAnswered) -> tuple[list[str], int]:
-    if answer.error != "NONE":
+    if answer.error != "NONE" and not answer.results:
         text = answer.message or default_message(answer.error)
         if answer.error == "REQUEST_TIMED_OUT":
             return ["Timeout waiting for election results", f"{exception(answer.error)}: {text}"], 1

@@ -52,14 +52,15 @@ class ProducerJob(Job, HasCursor):
         self.done = False
         self.topic = options.text("topic")
         self.reader = {**READER, **options.properties("property", "reader-property")}
-        self.client = free_name(lab, CLIENT)
-        self.sync = options.has("sync")
+        configs = _configs(options)
+        self.client, again = client_name(lab, CLIENT, configs, [])
         self.prompting = lines is None
+        self.closing = False
         self.line_number = 0
         self.cursor = lab.kernel.next_event_id - 1
-        self.ask(c.CreateProducer(self.client, _configs(options)))
+        self.ask(c.StartNode(self.client) if again else c.CreateProducer(self.client, configs))
         for line in lines or ():
-            if not self.done:
+            if not self.closing:
                 self.take_line(line)
         if lines is not None:
             self.close()
@@ -80,8 +81,8 @@ class ProducerJob(Job, HasCursor):
 
     def close(self) -> None:
         """End of input: what is buffered is sent before the tool ends."""
-        if self.prompting or not self.done:
-            self.prompting = False
+        if not self.closing:
+            self.closing, self.prompting = True, False
             self.foreground = True
             self.ask(c.CloseClient(self.client))
 
@@ -96,13 +97,15 @@ class ProducerJob(Job, HasCursor):
             if isinstance(event, (e.RecordsFailed, e.SendRefused)) and event.producer == self.client:
                 self.say(*self._error(lab, event))
         host = lab.kernel.hosts.get(self.client)
-        if not self.prompting and not self._pending and (host is None or host.status == "down"):
+        if self.closing and not self._pending and (host is None or host.status == "down"):
             self.finish(self.exit_status)
 
     def _error(self, lab: Lab, event: e.RecordsFailed | e.SendRefused) -> list[str]:
         return [
-            f"{log_time(lab)} ERROR Error when sending message to topic {event.topic} with error: "
-            "(org.apache.kafka.clients.producer.internals.ErrorLoggingCallback)",
+            (
+                f"{log_time(lab)} ERROR Error when sending message to topic {event.topic} with error: "
+                "(org.apache.kafka.clients.producer.internals.ErrorLoggingCallback)"
+            ),
             f"{exception(event.error)}: {default_message(event.error)}",
         ]
 
@@ -111,11 +114,11 @@ class ProducerJob(Job, HasCursor):
         reader = self.reader
         headers: list[c.Header] = []
         key: str | None = None
+        value: str | None
         if reader["parse.headers"] == "true":
             text, line = self._split(line, reader["headers.delimiter"], "headers delimiter")
             for item in text.split(reader["headers.separator"]) if text else ():
-                name, value = self._split(item, reader["headers.key.separator"], "header key separator")
-                headers.append(c.Header(name, value))
+                headers.append(c.Header(*self._split(item, reader["headers.key.separator"], "header key separator")))
         if reader["parse.key"] == "true":
             key, line = self._split(line, reader["key.separator"], "key separator")
         marker = reader["null.marker"]
@@ -151,12 +154,17 @@ def _configs(options: Options) -> dict[str, str]:
     return configs
 
 
-def free_name(lab: Lab, wanted: str) -> str:
-    """``wanted``, or with a number behind it where that is taken."""
-    hosts = lab.kernel.hosts
-    number = 2
-    name = wanted
-    while name in hosts:
-        name = f"{wanted}-{number}"
+def client_name(lab: Lab, wanted: str, configs: dict[str, str], topics: list[str]) -> tuple[str, bool]:
+    """A name for the tool's client, and whether a client like it ran before and has ended: that one is started again, so that many
+    runs of a tool do not fill the lab with dead clients."""
+    world = lab.world
+    number = 1
+    while True:
+        name = wanted if number == 1 else f"{wanted}-{number}"
+        host = lab.kernel.hosts.get(name)
+        if host is None:
+            return name, False
+        same = world.client_configs.get(name) == configs and world.consumer_topics.get(name, []) == topics
+        if host.status == "down" and same and host.kind == wanted.removeprefix("console-"):
+            return name, True
         number += 1
-    return name

@@ -62,7 +62,7 @@ def _replicas(lab: Lab, leader: ControllerNode) -> tuple[list[QuorumReplica], li
     epoch_ms = lab.kernel.epoch_ms
     now_ms = epoch_ms + lab.now_us // 1000
     voters = [QuorumReplica(leader.node_id, quorum.log.log_end_offset, now_ms, now_ms)]
-    observers = []
+    observers: list[QuorumReplica] = []
     for replica_id, progress in sorted(quorum.replicas.progress.items()):
         if replica_id == leader.node_id:
             continue
@@ -118,13 +118,13 @@ def _replication(lab: Lab, *, human: bool) -> list[str]:
     voters, observers = _replicas(lab, leader)
     end = leader.quorum.log.log_end_offset
     now_ms = lab.kernel.epoch_ms + lab.now_us // 1000
-    rows = [COLUMNS]
+    rows: list[tuple[str, ...]] = [COLUMNS]
     for status, replicas in (("Leader", voters[:1]), ("Follower", voters[1:]), ("Observer", observers)):
         for replica in replicas:
             times = [replica.last_fetch_ms, replica.last_caught_up_ms]
             shown = [_ago(now_ms, moment) if human else str(moment) for moment in times]
             offset = replica.log_end_offset
-            rows.append((str(replica.replica_id), NO_DIRECTORY, str(offset), str(end - offset), *shown, status))  # type: ignore[arg-type]
+            rows.append((str(replica.replica_id), NO_DIRECTORY, str(offset), str(end - offset), *shown, status))
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     return ["".join(f"{cell:<{width}}\t" for cell, width in zip(row, widths, strict=True)) for row in rows]
 

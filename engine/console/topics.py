@@ -36,7 +36,6 @@ OPTIONS = (
     Option("if-not-exists", "flag", "If set when creating topics, the action will only execute if the topic does not already exist."),
     Option("exclude-internal", "flag", "Exclude internal topics when running list or describe command."),
     Option("help", "flag", "Print usage information."),
-    Option("version", "flag", "Display Kafka version."),
 )  # fmt: skip
 ACTIONS = ("list", "create", "alter", "describe", "delete")
 FILTERS = ("under-replicated-partitions", "unavailable-partitions", "under-min-isr-partitions", "at-min-isr-partitions")
