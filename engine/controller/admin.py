@@ -8,8 +8,16 @@ from typing import Any
 from engine.controller.state import brokers, configs, leaders, reassignment, topics
 from engine.controller.state.decision import Decision, RefusedError
 from engine.messages.admin import (
-    AdminResponse, AdminResult, AlterPartitionReassignmentsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    ElectLeadersRequest, IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+    AdminResponse,
+    AdminResult,
+    AlterPartitionReassignmentsRequest,
+    CreatePartitionsRequest,
+    CreateTopicsRequest,
+    DeleteTopicsRequest,
+    ElectLeadersRequest,
+    IncrementalAlterConfigsRequest,
+    ListPartitionReassignmentsRequest,
+    ListPartitionReassignmentsResponse,
     UnregisterBrokerRequest,
 )  # fmt: skip
 from engine.messages.base import Request, Response

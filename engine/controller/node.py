@@ -15,15 +15,23 @@ from engine.controller.purgatory import Parked, Purgatory, not_controller
 from engine.controller.state import alter_partition, brokers, leaders, producer_ids
 from engine.controller.state.brokers import Sessions
 from engine.controller.state.decision import ELR_FEATURE, Decision, RefusedError
-from engine.controller.timers import BalanceLeaders, ElectUncleanLeaders, SessionCheck
+from engine.controller.timers import BalanceLeaders, ElectUncleanLeaders, SessionCheck, ShutdownExpired
 from engine.coordination.quorum import Quorum
 from engine.events import BrokerSessionExpired, ControllerActivated, LeaderChanged
 from engine.log.errors import LogError
 from engine.messages.admin import DescribeQuorumRequest, DescribeQuorumResponse
 from engine.messages.base import Message, Timer
 from engine.messages.cluster import (
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest, AlterPartitionResponse, BrokerHeartbeatRequest,
-    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, EnvelopeRequest, EnvelopeResponse,
+    AllocateProducerIdsRequest,
+    AllocateProducerIdsResponse,
+    AlterPartitionRequest,
+    AlterPartitionResponse,
+    BrokerHeartbeatRequest,
+    BrokerHeartbeatResponse,
+    BrokerRegistrationRequest,
+    BrokerRegistrationResponse,
+    EnvelopeRequest,
+    EnvelopeResponse,
 )  # fmt: skip
 from engine.messages.instructions import BeginShutdown
 from engine.metadata.configs import parse_boolean, static_value
@@ -35,6 +43,8 @@ from engine.spec import ClusterSpec, broker_name
 
 UNCLEAN_ELECTION_INTERVAL_US = 300_000_000
 """``unclean.leader.election.interval.ms``."""
+SHUTDOWN_TIMEOUT_US = 5_000_000
+"""The longest a resigned leader waits for its successor."""
 
 
 @dataclass(slots=True)
@@ -49,6 +59,7 @@ class ControllerNode:
     image: MetadataImage = field(default_factory=MetadataImage)
     pending: MetadataImage | None = None
     active_epoch: int = -1
+    stopping: bool = False
     purgatory: Purgatory = field(default_factory=Purgatory)
     sessions: Sessions = field(default_factory=lambda: Sessions(0))
 
@@ -92,6 +103,8 @@ class ControllerNode:
             self._activate(out)
             self._after(out)  # a quorum of one has committed its first record already
         quorum.serve_parked(out)
+        if self.stopping and not quorum.needed_for_election:
+            self._stop(out)
 
     def _complete(self, out: Outbox) -> None:
         """Tells what is now committed. Whatever leaves after that was caused by the last change of a leader, if there was one."""
@@ -283,9 +296,15 @@ class ControllerNode:
             out.arm(timer, after_us=UNCLEAN_ELECTION_INTERVAL_US)
 
     def on_shutdown(self, source: str, instruction: BeginShutdown, out: Outbox) -> None:
-        """Polite: the others are told to elect, the log is closed in order."""
+        """Polite: a leader resigns and stays until it has helped to elect the next, as Kafka's ``GracefulShutdown`` does."""
+        self.stopping = True
         self.quorum.shut_down(out)
-        self._after(out)
+        out.arm(ShutdownExpired(), after_us=SHUTDOWN_TIMEOUT_US)
+
+    def on_shutdown_expired(self, source: str, timer: ShutdownExpired, out: Outbox) -> None:
+        self._stop(out)
+
+    def _stop(self, out: Outbox) -> None:
         self.quorum.log.close_clean(out.disk)
         out.exit()
 
@@ -301,4 +320,5 @@ _HANDLERS: dict[type[Any], Callable[[ControllerNode, str, Any, Outbox], None]] =
     BalanceLeaders: ControllerNode.on_balance_leaders,
     ElectUncleanLeaders: ControllerNode.on_elect_unclean,
     BeginShutdown: ControllerNode.on_shutdown,
+    ShutdownExpired: ControllerNode.on_shutdown_expired,
 }

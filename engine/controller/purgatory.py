@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 import msgspec
 
 from engine.controller.state.decision import Outcome
+from engine.messages.admin import DescribeQuorumResponse
 from engine.messages.base import Message
 from engine.messages.cluster import (
-    AllocateProducerIdsResponse, AlterPartitionResponse, BrokerHeartbeatResponse, BrokerRegistrationResponse, EnvelopeResponse,
+    AllocateProducerIdsResponse,
+    AlterPartitionResponse,
+    BrokerHeartbeatResponse,
+    BrokerRegistrationResponse,
+    EnvelopeResponse,
 )  # fmt: skip
-from engine.messages.admin import DescribeQuorumResponse
 
 
 class Parked(msgspec.Struct, frozen=True):

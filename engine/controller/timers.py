@@ -17,3 +17,7 @@ class BalanceLeaders(Timer, frozen=True, gc=False, tag=True):
 
 class ElectUncleanLeaders(Timer, frozen=True, gc=False, tag=True):
     """Each ``unclean.leader.election.interval.ms``."""
+
+
+class ShutdownExpired(Timer, frozen=True, gc=False, tag=True):
+    """A polite stop has waited long enough for a new leader."""

@@ -69,6 +69,16 @@ def end_offset_for(log: PartitionLog, epoch: int) -> tuple[int, int]:
     return found, end
 
 
+def divergence(log: PartitionLog, fetch_offset: int, last_fetched_epoch: int) -> tuple[int, int] | None:
+    """Where the log of somebody who fetches leaves this one: the largest epoch they may share, and its end here (KIP-595)."""
+    if fetch_offset == 0:
+        return None
+    epoch, end = end_offset_for(log, last_fetched_epoch)
+    if epoch == last_fetched_epoch and fetch_offset <= end:
+        return None
+    return max(epoch, 0), end
+
+
 def last_epoch(log: PartitionLog) -> int:
     """0 for an empty log, as Kafka's ``KafkaRaftLog.lastFetchedEpoch``."""
     entries = log.leader_epochs.entries

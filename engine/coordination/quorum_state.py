@@ -50,6 +50,17 @@ TRANSITIONS: dict[tuple[str, str], str] = {
     (RESIGNED, TIMEOUT): UNATTACHED,
 }
 
+
+def may_vote(role: str, leader_id: int, voted_id: int, has_fetched_from_leader: bool, candidate: int, pre_vote: bool) -> bool:
+    """Kafka's ``canGrantVote`` of each role, for a candidate whose log is long enough: one vote per epoch, none against a living
+    leader. A pre-vote binds nobody."""
+    if pre_vote:
+        return role != LEADER and not (role == FOLLOWER and has_fetched_from_leader)
+    if voted_id >= 0:
+        return voted_id == candidate
+    return leader_id < 0 and role in (UNATTACHED, PROSPECTIVE)
+
+
 QUORUM_STATE = "__cluster_metadata-0/quorum-state"
 
 

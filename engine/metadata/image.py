@@ -15,8 +15,19 @@ import msgspec
 from engine.messages.base import TopicPartition
 from engine.metadata.configs import TOPIC_CONFIGS
 from engine.metadata.records import (
-    NO_LEADER, NO_LEADER_CHANGE, BrokerRegistrationChange, Config, FeatureLevel, MetadataRecord, Partition, PartitionChange,
-    ProducerIds, RegisterBroker, RemoveTopic, Topic, UnregisterBroker,
+    NO_LEADER,
+    NO_LEADER_CHANGE,
+    BrokerRegistrationChange,
+    Config,
+    FeatureLevel,
+    MetadataRecord,
+    Partition,
+    PartitionChange,
+    ProducerIds,
+    RegisterBroker,
+    RemoveTopic,
+    Topic,
+    UnregisterBroker,
 )  # fmt: skip
 
 _replace = msgspec.structs.replace

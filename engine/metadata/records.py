@@ -6,8 +6,6 @@ under the byte microscope. Field meanings are those of Kafka's ``metadata/src/ma
 
 from __future__ import annotations
 
-from typing import Union
-
 import msgspec
 
 NO_LEADER = -1
@@ -114,10 +112,20 @@ class NoOp(MetadataRecord, frozen=True, gc=False, tag=True):
     writes none: a parked fetch shows the same liveness, and an idle cluster must cost next to nothing."""
 
 
-AnyRecord = Union[
-    LeaderChange, RegisterBroker, BrokerRegistrationChange, UnregisterBroker, Topic, RemoveTopic, Partition, PartitionChange, Config,
-    ProducerIds, FeatureLevel, NoOp,
-]  # fmt: skip
+AnyRecord = (
+    LeaderChange
+    | RegisterBroker
+    | BrokerRegistrationChange
+    | UnregisterBroker
+    | Topic
+    | RemoveTopic
+    | Partition
+    | PartitionChange
+    | Config
+    | ProducerIds
+    | FeatureLevel
+    | NoOp
+)
 
 _DECODER = msgspec.json.Decoder(AnyRecord)
 _ENCODER = msgspec.json.Encoder()

@@ -135,12 +135,12 @@ def _next_state(
 
 
 def _move(decision: Decision, session: Session, broker: BrokerRegistration, following: str) -> None:
-    change = BrokerRegistrationChange(broker.broker_id, broker.broker_epoch)
+    broker_id, broker_epoch = broker.broker_id, broker.broker_epoch
     if following == UNFENCED:
-        decision.change_registration(_with(change, fenced=False))
+        decision.change_registration(BrokerRegistrationChange(broker_id, broker_epoch, fenced=False))
         broker_is_eligible(decision, broker.broker_id)
     elif following == CONTROLLED_SHUTDOWN:
-        decision.change_registration(_with(change, in_controlled_shutdown=True))
+        decision.change_registration(BrokerRegistrationChange(broker_id, broker_epoch, in_controlled_shutdown=True))
         broker_leaves(decision, broker.broker_id, CONTROLLED_SHUTDOWN)
         session.controlled_shutdown_offset = decision.next_offset - 1
     else:
@@ -148,10 +148,6 @@ def _move(decision: Decision, session: Session, broker: BrokerRegistration, foll
             fence(decision, broker, CONTROLLED_SHUTDOWN)
         if following == SHUTDOWN_NOW:
             decision.headlines.append(ShutdownGranted(broker.broker_id))
-
-
-def _with(change: BrokerRegistrationChange, *, fenced: bool | None = None, in_controlled_shutdown: bool | None = None) -> BrokerRegistrationChange:
-    return BrokerRegistrationChange(change.broker_id, change.broker_epoch, fenced, in_controlled_shutdown)
 
 
 def _leads(decision: Decision, broker_id: int) -> bool:

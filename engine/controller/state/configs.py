@@ -91,7 +91,7 @@ def _check_broker_config(decision: Decision, item: AlterableConfig, resource: st
     definition = BROKER_CONFIGS.get(item.name)
     if definition is not None and not definition.dynamic:
         raise RefusedError(
-            "INVALID_REQUEST", f"Cannot update these configs dynamically: {item.name}. Set it in the broker's properties and restart it."
+            "INVALID_REQUEST", f"Cannot update these configs dynamically: {item.name}. It is a property of the process."
         )
     if item.name == MIN_ISR and decision.elr_enabled:
         if resource:

@@ -8,8 +8,17 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.events import BrokerFenced, BrokerRegistered, BrokerUnfenced, ConfigChanged, Event, IsrChanged, LeaderChanged
-from engine.events import ReassignmentCompleted, ReassignmentStarted
+from engine.events import (
+    BrokerFenced,
+    BrokerRegistered,
+    BrokerUnfenced,
+    ConfigChanged,
+    Event,
+    IsrChanged,
+    LeaderChanged,
+    ReassignmentCompleted,
+    ReassignmentStarted,
+)
 from engine.metadata.configs import parse_boolean
 from engine.metadata.image import MetadataImage, PartitionImage
 from engine.metadata.records import BrokerRegistrationChange, Config, MetadataRecord, PartitionChange, RegisterBroker

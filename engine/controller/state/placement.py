@@ -13,7 +13,6 @@ from engine.controller.state.decision import RefusedError
 from engine.metadata.image import BrokerRegistration
 from engine.sim.rng import Stream
 
-
 T = TypeVar("T")
 
 

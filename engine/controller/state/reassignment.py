@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.controller.state.decision import Decision, RefusedError
-from engine.controller.state.elections import UNCLEAN, ONLINE, target_of
+from engine.controller.state.elections import ONLINE, UNCLEAN, target_of
 from engine.controller.state.partitions import change_partition
 from engine.controller.state.topics import check_assignment
 from engine.messages.admin import OngoingReassignment, Reassignment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.controller.node import ControllerNode
 from engine.coordination.quorum import Quorum
 from engine.events import Happening
@@ -68,7 +70,8 @@ class Cluster:
         found = [self.node(voter) for voter in self.voters if self.up(voter) and self.node(voter).active]
         return max(found, key=lambda node: node.quorum.epoch)
 
-    def happened(self, kind: type) -> list[Happening]:
+    def happened(self, kind: type) -> list[Any]:
+        """The ``Happening``s of one kind of event."""
         return [happening for happening in self.events if isinstance(happening.event, kind)]
 
     def deliver(self, target: str, body: Message | Timer, source: str) -> None:
