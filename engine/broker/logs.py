@@ -10,6 +10,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 
 from engine.broker.state import Broker, Replica
+from engine.broker.timers import Halt
 from engine.coordination.quorum_log import DIRECTORY as METADATA_DIRECTORY
 from engine.events import LogDirectoryFailed, LogRecovered, SegmentsDeleted
 from engine.log.checkpoint_file import (
@@ -29,6 +30,9 @@ from engine.sim.rng import seed_for
 META_PROPERTIES = "meta.properties"
 PARTITION_METADATA = "partition.metadata"
 
+HALT_AFTER_US = 1_000
+"""From the failure of the last log directory to the end of the process (another thread does it)."""
+
 Offsets = dict[tuple[str, int], int]
 
 
@@ -42,7 +46,7 @@ def boot(broker: Broker, out: Outbox) -> None:
         disk.delete(CLEAN_SHUTDOWN_FILE)
     high_watermarks = read_offsets(disk, REPLICATION_OFFSET_FILE)
     recovery_points = read_offsets(disk, RECOVERY_POINT_FILE)
-    log_starts = read_offsets(disk, LOG_START_OFFSET_FILE)
+    log_starts = broker.saved_log_starts = read_offsets(disk, LOG_START_OFFSET_FILE)
     cause = out.cause
     for directory in _directories(disk.listing("")):
         topic, _, number = directory.rpartition("-")
@@ -130,9 +134,11 @@ def checkpoint_recovery_points(broker: Broker, out: Outbox) -> None:
         points[topic, number] = replica.log.recovery_point
         if replica.log.log_start_offset > replica.log.segments[0].base_offset:
             starts[topic, number] = replica.log.log_start_offset
-    if points != broker.saved_recovery_points or starts or out.disk.exists(LOG_START_OFFSET_FILE):
+    if points != broker.saved_recovery_points:
         broker.saved_recovery_points = points
         write_offsets(out.disk, RECOVERY_POINT_FILE, points)
+    if starts != broker.saved_log_starts:
+        broker.saved_log_starts = starts
         write_offsets(out.disk, LOG_START_OFFSET_FILE, starts)
 
 
@@ -159,8 +165,7 @@ def close_clean(broker: Broker, out: Outbox) -> None:
 
 
 def fail(broker: Broker, reason: str, out: Outbox) -> None:
-    """The only log directory is gone: Kafka halts the process, without a clean marker."""
-    if not out.exited:
-        broker.failed = True
-        out.emit(LogDirectoryFailed(broker.broker_id, reason))
-        out.exit()
+    """The only log directory is gone: Kafka halts the process, without a clean marker. What it has answered still leaves."""
+    broker.failed = True
+    out.emit(LogDirectoryFailed(broker.broker_id, reason))
+    out.arm(Halt(), after_us=HALT_AFTER_US)

@@ -30,6 +30,7 @@ from engine.broker.timers import (
     FetcherBackoff,
     FetcherTimeout,
     FetchExpired,
+    Halt,
     HighWatermarkCheckpoint,
     IsrShrinkCheck,
     LifecycleTick,
@@ -91,6 +92,10 @@ class BrokerNode(Broker):
             _on_storage_error(self, wrong, out)
 
     def handle(self, source: str, body: Message | Timer, out: Outbox) -> None:
+        if self.failed:
+            if isinstance(body, Halt):
+                out.exit()
+            return
         handler = _HANDLERS.get(type(body))
         try:
             if handler is not None:
@@ -98,8 +103,6 @@ class BrokerNode(Broker):
             elif (api := _APIS.get(type(body))) is not None:
                 if self.serving:
                     api(self, source, body, out)
-                    if self.failed:
-                        logs.fail(self, "the disk is full", out)
                 elif len(self.backlog) < MAX_BACKLOG:
                     self.backlog.append(HeldRequest(source, body))  # type: ignore[arg-type]
             elif self.quorum.handle(source, body, out):
@@ -132,7 +135,8 @@ def _begin_serving(broker: Broker, out: Outbox) -> None:
     cause = out.cause
     for item in held:
         out.because(cause)
-        _APIS[type(item.request)](broker, item.source, item.request, out)
+        if not broker.failed:
+            _APIS[type(item.request)](broker, item.source, item.request, out)
     out.because(cause)
     lifecycle.on_tick(broker, out)
 

@@ -191,6 +191,7 @@ class Broker:
     backlog: list[HeldRequest] = field(default_factory=list)
     high_watermarks_changed: bool = False
     saved_recovery_points: dict[tuple[str, int], int] = field(default_factory=dict)
+    saved_log_starts: dict[tuple[str, int], int] = field(default_factory=dict)
     applied: dict[TopicPartition, PartitionImage] = field(default_factory=dict)
     """The partition images that the replicas here have taken in."""
 

@@ -65,3 +65,7 @@ class ControllerCallTimeout(Timer, frozen=True, gc=False, tag=True):
 
 class AlterPartitionRetry(Timer, frozen=True, gc=False, tag=True):
     """The ISR changes that wait are proposed again."""
+
+
+class Halt(Timer, frozen=True, gc=False, tag=True):
+    """The log directory has failed: the process ends."""

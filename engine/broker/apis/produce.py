@@ -9,7 +9,7 @@ acks=0 has no response, acks=1 answers after the leader's append, acks=all once 
 
 from __future__ import annotations
 
-from engine.broker import replication
+from engine.broker import logs, replication
 from engine.broker.apis import fetch
 from engine.broker.state import LEADER, Broker, ParkedProduce, PendingAck, Replica
 from engine.broker.timers import ProduceExpired
@@ -26,6 +26,7 @@ def handle(broker: Broker, source: str, request: ProduceRequest, out: Outbox) ->
     results: list[ProduceResult | None] = []
     parked: list[tuple[Replica, PendingAck]] = []
     grown: list[Replica] = []
+    full = ""
     waits = acks == -1 and "ack-before-replication" not in broker.mutants
     for index, item in enumerate(request.items):
         out.because(cause)
@@ -40,6 +41,8 @@ def handle(broker: Broker, source: str, request: ProduceRequest, out: Outbox) ->
                 appended = _append(broker, replica, item.batch, request, out)
             except LogError as wrong:
                 error, message = wrong.code, wrong.message
+                if error == "KAFKA_STORAGE_ERROR":
+                    full = message
         if appended is None or replica is None:
             out.emit(
                 ProduceRefused(
@@ -47,8 +50,6 @@ def handle(broker: Broker, source: str, request: ProduceRequest, out: Outbox) ->
                 )
             )
             results.append(replication.refused(partition, error, replica, message))
-            if error == "KAFKA_STORAGE_ERROR":
-                broker.failed = True
             continue
         if not appended.duplicate:
             grown.append(replica)
@@ -62,6 +63,8 @@ def handle(broker: Broker, source: str, request: ProduceRequest, out: Outbox) ->
         _park(broker, source, request, results, parked, out)
     elif acks:
         out.send(source, ProduceResponse(request.correlation_id, tuple([result for result in results if result is not None])))
+    if full:
+        logs.fail(broker, full, out)
     for replica in grown:
         replication.maybe_advance_high_watermark(broker, replica, out)
         fetch.wake_followers(broker, replica, out)
