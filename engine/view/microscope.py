@@ -54,6 +54,11 @@ class BatchBytes(msgspec.Struct, frozen=True):
     first_record: int
 
 
+def look_at_batch(kernel: Kernel, topic: str, partition: int, offset: int, broker: int, first_record: int = 0) -> BatchBytes:
+    """``batch_bytes`` for whoever stands outside of the engine and knows a partition by its topic and number."""
+    return batch_bytes(kernel, TopicPartition(topic, partition), offset, broker, first_record)
+
+
 def batch_bytes(kernel: Kernel, partition: TopicPartition, offset: int, broker: int, first_record: int = 0) -> BatchBytes:
     """The batch that holds ``offset`` in the log of ``broker``. Raises EngineError where it is not there (any more)."""
     log = _log(kernel, partition, broker)
