@@ -1,11 +1,9 @@
 """The HTTP API: the same commands that buttons, lessons and sockets use, described by OpenAPI at /api/docs."""
 
-from importlib import import_module
-from importlib.util import find_spec
-
 from ninja import NinjaAPI
 
 from kafkalab import __version__
+from kafkalab.sandbox import api as sandbox_api
 
 api = NinjaAPI(
     title="KafkaLab",
@@ -13,5 +11,5 @@ api = NinjaAPI(
     description="Drive a simulated Kafka cluster. A sandbox belongs to the browser, or cookie jar, that made it.",
     urls_namespace="api",
 )
-if find_spec("kafkalab.sandbox.api"):
-    api.add_router("", import_module("kafkalab.sandbox.api").router)
+sandbox_api.install(api)
+api.add_router("", sandbox_api.router)

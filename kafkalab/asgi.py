@@ -1,8 +1,6 @@
 """The ASGI application: static files, pages, sockets, and uvicorn's lifespan."""
 
 import os
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from channels.auth import AuthMiddlewareStack
@@ -13,11 +11,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kafkalab.settings")
 pages = get_asgi_application()  # sets Django up, so it comes before any import that needs models
 
 from kafkalab import lifecycle  # noqa: E402
+from kafkalab.sandbox.urls import websocket_urlpatterns  # noqa: E402
 from kafkalab.security import SameOriginSockets  # noqa: E402
 from kafkalab.static_files import StaticFiles  # noqa: E402
-
-has_sockets = find_spec("kafkalab.sandbox.urls")
-websocket_urlpatterns = import_module("kafkalab.sandbox.urls").websocket_urlpatterns if has_sockets else []
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:

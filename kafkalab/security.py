@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.http.request import split_domain_port, validate_host
 from django.utils.decorators import sync_and_async_middleware
 
@@ -64,34 +64,6 @@ def content_security_policy(get_response: Callable[[HttpRequest], Any]) -> Calla
 
     def answer(request: HttpRequest) -> HttpResponseBase:
         return add(request, get_response(request))
-
-    return answer
-
-
-@sync_and_async_middleware
-def same_origin_writes(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
-    """Refuse (403) a write to the API that another site's page sends with this visitor's cookie.
-
-    Forms have Django's token. The API has none, and `SameSite` does not tell one port of a machine from another.
-    """
-
-    def refusal(request: HttpRequest) -> HttpResponseBase | None:
-        if request.method in {"GET", "HEAD", "OPTIONS"} or not request.path.startswith("/api/"):
-            return None
-        if _is_same_origin(request.headers.get("Origin"), _host_of(request)):
-            return None
-        message = "This request comes from another site's page. Send it from this site, or without an Origin header."
-        return JsonResponse({"code": "FOREIGN_ORIGIN", "field": "Origin", "message": message}, status=403)
-
-    if iscoroutinefunction(get_response):
-
-        async def answer_async(request: HttpRequest) -> HttpResponseBase:
-            return refusal(request) or await get_response(request)
-
-        return answer_async
-
-    def answer(request: HttpRequest) -> HttpResponseBase:
-        return refusal(request) or get_response(request)
 
     return answer
 
