@@ -152,6 +152,8 @@ class Part:
     by_offset: dict[tuple[int, int], list[Row]] = field(default_factory=dict)
     seen: LogState = NOBODY
     leader_event: int = 0
+    high_watermark: int = 0
+    """As the last event told; asked only while there is no leader."""
     cuts: list[tuple[int, int]] = field(default_factory=list)
     """(event, new log end) of the truncations."""
     highest_order: dict[str, int] = field(default_factory=dict)
@@ -211,10 +213,8 @@ class LedgerTracker:
     def judge(self, states: dict[TopicPartition, LogState]) -> None:
         """Gives each open row its fate; where a partition has another leader or lost its end, all its rows are judged anew."""
         for partition, part in self.parts.items():
-            state = states.get(partition)
-            if state is None or state.leader < 0:
-                state = part.seen
-            else:
+            state = states.get(partition, NOBODY)
+            if state.leader >= 0:
                 before = part.seen
                 if (
                     state.leader != before.leader
@@ -230,9 +230,9 @@ class LedgerTracker:
 
     def _judge_row(self, row: Row, part: Part, state: LogState) -> None:
         alive = [place for place in row.placements if state.holds(place.offset, place.leader_epoch)]
-        unknown = state.leader < 0
-        if unknown:
-            alive = row.placements
+        high_watermark = state.high_watermark
+        if state.leader < 0:  # nobody can be asked: what was written counts as there until a new leader says otherwise
+            alive, high_watermark = row.placements, part.high_watermark
         row.in_log = bool(alive)
         if alive:
             row.offset, row.leader_epoch = alive[0].offset, alive[0].leader_epoch
@@ -246,7 +246,7 @@ class LedgerTracker:
             row.fate, row.events = REORDERED, [row.sent_event, alive[0].event_id]
         elif row.readers and alive:
             row.fate, row.events = DELIVERED, [row.sent_event, row.delivered_event]
-        elif alive and row.offset >= state.high_watermark and not unknown:
+        elif alive and row.offset >= high_watermark:
             row.fate, row.events = INVISIBLE, [alive[0].event_id]
         elif row.acked_us >= 0 and alive:
             row.fate, row.events = ACKNOWLEDGED, [row.sent_event, row.acked_event]
@@ -392,6 +392,10 @@ def _truncated(ledger: LedgerTracker, happening: Happening, event: e.ReplicaTrun
     ledger.part(event.topic, event.partition).cuts.append((happening.id, event.to_offset))
 
 
+def _high_watermark(ledger: LedgerTracker, happening: Happening, event: e.HighWatermarkAdvanced) -> None:
+    ledger.part(event.topic, event.partition).high_watermark = event.new
+
+
 def _leader_changed(ledger: LedgerTracker, happening: Happening, event: e.LeaderChanged) -> None:
     ledger.part(event.topic, event.partition).leader_event = happening.id
 
@@ -425,6 +429,7 @@ _HANDLERS: dict[type[Event], Callable[[LedgerTracker, Happening, Any], None]] = 
     e.SendRefused: _send_refused,
     e.RecordsConsumed: _consumed,
     e.ReplicaTruncated: _truncated,
+    e.HighWatermarkAdvanced: _high_watermark,
     e.LeaderChanged: _leader_changed,
     e.NodeKilled: _process_ended,
     e.NodeStopped: _process_ended,

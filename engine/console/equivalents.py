@@ -123,7 +123,7 @@ def _workload(command: c.StartWorkload) -> str:
 
 
 def _consumer(command: c.CreateConsumer) -> str:
-    words = ["kafka-console-consumer.sh", "--topic", command.topics[0] if command.topics else "…"]
+    words = ["kafka-console-consumer.sh", "--topic", command.topics[0] if command.topics else "TOPIC"]
     configs = dict(command.configs)
     if configs.get("auto.offset.reset") == "earliest":
         del configs["auto.offset.reset"]
@@ -163,7 +163,7 @@ _LINES: dict[type[Command], Callable[[Any], str]] = {
     c.AlterConfig: _alter_config,
     c.ElectLeader: _elect,
     c.ReassignPartition: _reassign,
-    c.CreateProducer: lambda v: shlex.join(["kafka-console-producer.sh", "--topic", "…", *_client_options(v.configs)]),
+    c.CreateProducer: lambda v: shlex.join(["kafka-console-producer.sh", "--topic", "TOPIC", *_client_options(v.configs)]),
     c.Produce: _produce,
     c.StartWorkload: _workload,
     c.StopWorkload: lambda v: f"kill -INT {_process(v.name)}",

@@ -12,9 +12,7 @@ from engine import events
 from engine.events import Event, Happening
 from engine.view.narrate import clock, explain_chain, level, narrate, objects
 
-EVENTS = [
-    kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
-]
+EVENTS = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event]
 
 
 def sample(kind: type[Event]) -> Event:
