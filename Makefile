@@ -21,6 +21,8 @@ TREES     := $(wildcard engine lessons kafkalab)
 TEMPLATES := $(wildcard templates)
 SCRIPTS   := $(wildcard static/js static/css)
 
+LIST_TEMPLATES = find templates kafkalab -name '*.html' -print0
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-long check check-python check-templates check-scripts bench format clean
 
@@ -68,7 +70,7 @@ check-python: $(STAMP)
 
 check-templates: $(STAMP)
 ifneq ($(TEMPLATES),)
-	git ls-files -z -- 'templates/*.html' 'kafkalab/**/*.html' | xargs -0 -r $(BIN)/djade --check --target-version 5.2
+	$(LIST_TEMPLATES) | xargs -0 -r $(BIN)/djade --check --target-version 5.2
 	$(BIN)/djlint --quiet --lint $(TEMPLATES)
 endif
 
@@ -83,6 +85,7 @@ bench: $(STAMP)  ## what this machine gives: sandboxes, events, checkpoints, pus
 format: setup  ## put everything in its form
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+	$(LIST_TEMPLATES) | xargs -0 -r $(BIN)/djade --target-version 5.2 || true
 	$(if $(SCRIPTS),$(BIOME) check --write $(SCRIPTS))
 
 clean:  ## remove what setup built; var/ (your data) stays
