@@ -296,4 +296,4 @@ class Accumulator:
                     oldest = min(oldest, created)
                     break
                 found.append(self.batches[batch_id])
-        return found, oldest + self.settings.delivery_timeout_ms * 1000
+        return found, NEVER_US if oldest == NEVER_US else oldest + self.settings.delivery_timeout_ms * 1000

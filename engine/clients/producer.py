@@ -20,8 +20,8 @@ from engine.clients.idempotence import ProducerIdState
 from engine.clients.workload import Workload, WorkloadTimer, workload_of
 from engine.errors import ERRORS
 from engine.events import (
-    ProducerIdAssigned,
     ProduceRetried,
+    ProducerIdAssigned,
     ProduceSent,
     RecordsAcknowledged,
     RecordsFailed,
@@ -138,7 +138,7 @@ class ProducerNode(ClientNode):
         deadline = out.now + self.settings.max_block_ms * 1000
         call = BlockedSend(topic, partition, record, record_id, deadline, out.cause, workload)
         result = NO_ROOM if self.blocked else self._try_append(call, out)
-        if result == NO_ROOM or result == WAIT_FOR_METADATA:
+        if result in (NO_ROOM, WAIT_FOR_METADATA):
             self.blocked.append(call)
             self._count_blocked(workload, 1)
             return True
