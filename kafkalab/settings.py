@@ -13,6 +13,7 @@ REDIS_URL               redis://host:port/0, the channel layer between processes
 
 import os
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import dj_database_url
@@ -111,7 +112,8 @@ else:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=16777216;",
         },
         # A file, as in earnest: an in-memory database would lock whole tables between threads.
-        "TEST": {"NAME": VAR_DIR / "test.sqlite3"},
+        # One for each process, so that two test runs at once do not meet.
+        "TEST": {"NAME": Path(gettempdir()) / f"kafkalab-test-{os.getpid()}.sqlite3"},
     }
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
