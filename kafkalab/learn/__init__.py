@@ -1,0 +1,1 @@
+"""Learning: the curriculum, lesson pages and what a visitor has reached in them."""

@@ -1,0 +1,1 @@
+"""Sandboxes: a learner's own cluster, kept alive, journalled, watched and shared."""
