@@ -10,7 +10,7 @@ from __future__ import annotations
 from engine.broker.state import FOLLOWER, Broker, Fetcher, FollowedPartition, Replica
 from engine.broker.timers import FetcherBackoff, FetcherTimeout
 from engine.events import RecordsReplicated, ReplicaTruncated, SegmentRolled
-from engine.log.errors import CorruptBatchError, UnexpectedAppendOffsetError
+from engine.log.errors import LogError
 from engine.messages.base import TopicPartition
 from engine.messages.fetch import (
     EARLIEST_TIMESTAMP,
@@ -191,7 +191,9 @@ def _take(broker: Broker, fetcher: Fetcher, followed: FollowedPartition, result:
         try:
             for batch in result.batches:
                 log.append_as_follower(batch, out.disk, out.now_ms)
-        except (CorruptBatchError, UnexpectedAppendOffsetError):
+        except LogError as wrong:
+            if wrong.code == "KAFKA_STORAGE_ERROR":
+                raise
             _delay(broker, fetcher, followed, out)
             return
         moved = True

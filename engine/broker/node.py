@@ -85,8 +85,8 @@ class BrokerNode(Broker):
         self.name = out.node
         self.settings = BrokerSettings.read(self.configs)
         try:
-            logs.boot(self, out)
             self.quorum = QuorumObserver.boot(self.broker_id, self.controllers, out)
+            logs.boot(self, out)
             lifecycle.start(self, out)
         except (LogError, DiskFullError) as wrong:
             _on_storage_error(self, wrong, out)

@@ -79,6 +79,7 @@ def _delete_unwanted(broker: Broker, out: Outbox) -> None:
         replica.role, replica.leader_id, replica.online = FOLLOWER, -1, False
         del broker.partitions[tp]
         broker.applied.pop(tp, None)
+        broker.alter_queue.pop(tp, None)
         replication.fail_acks(broker, replica, "UNKNOWN_TOPIC_OR_PARTITION" if topic is None else "NOT_LEADER_OR_FOLLOWER", out)
         fetch.settle(broker, replica, out)
         replica.log.delete(out.disk)

@@ -118,7 +118,7 @@ def _finish(broker: Broker, replica: Replica, pending: PendingAck, error: str, o
     also = (pending.event_id,)
     if error == "NONE":
         parked.results[pending.item] = ProduceResult(
-            replica.partition, "NONE", pending.first_offset, -1, replica.log.log_start_offset
+            replica.partition, "NONE", pending.first_offset, pending.log_append_time_ms, replica.log.log_start_offset
         )
         out.emit(
             ProduceAcknowledged(
@@ -198,8 +198,10 @@ def maybe_expand_isr(broker: Broker, replica: Replica, broker_id: int, follower:
     ):
         new_isr = (*replica.isr, broker_id)
         topic, number = replica.partition
+        cause = out.cause
         out.emit(IsrExpandProposed(broker.broker_id, topic, number, broker_id, new_isr))
         propose_isr(broker, replica, new_isr, out)
+        out.because(cause)
 
 
 def shrink_isrs(broker: Broker, out: Outbox) -> None:

@@ -45,6 +45,7 @@ class PendingAck(NamedTuple):
     produce_id: int
     item: int
     first_offset: int
+    log_append_time_ms: int
     event_id: int
 
 

@@ -26,7 +26,9 @@ def handle(broker: Broker, source: str, request: FetchRequest, out: Outbox) -> N
     """Answers at once where there is enough to tell (bytes, an error, a divergence), otherwise parks the fetch."""
     if source in broker.parked_fetches:
         _unpark(broker, source)
+    cause = out.cause
     results, enough = _read_all(broker, request, True, out)
+    out.because(cause)
     if enough or request.max_wait_ms <= 0 or not request.items:
         out.send(source, FetchResponse(request.correlation_id, results))
         return

@@ -12,6 +12,7 @@ from __future__ import annotations
 from engine.broker import replication
 from engine.broker.apis.fetch import READ_COMMITTED
 from engine.broker.state import Broker, Replica
+from engine.log.errors import LogError
 from engine.log.results import TimestampAndOffset
 from engine.messages.fetch import (
     EARLIEST_TIMESTAMP,
@@ -24,6 +25,8 @@ from engine.messages.fetch import (
 from engine.sim.outbox import Outbox
 
 MAX_TIMESTAMP = -3
+EARLIEST_LOCAL_TIMESTAMP = -4
+"""Without tiered storage the same as the earliest (KIP-405)."""
 
 
 def handle(broker: Broker, source: str, request: ListOffsetsRequest, out: Outbox) -> None:
@@ -44,11 +47,14 @@ def _look_up(broker: Broker, item: ListOffsetsItem, request: ListOffsetsRequest)
         if lagging:
             return ListOffsetsResult(item.partition, "OFFSET_NOT_AVAILABLE")
         return ListOffsetsResult(item.partition, "NONE", -1, bound, replica.leader_epoch)
-    if item.timestamp_ms == EARLIEST_TIMESTAMP:
+    if item.timestamp_ms in (EARLIEST_TIMESTAMP, EARLIEST_LOCAL_TIMESTAMP):
         start = replica.log.log_start_offset
         epoch = replica.log.leader_epochs.epoch_for_offset(start)
         return ListOffsetsResult(item.partition, "NONE", -1, start, epoch)
-    found = _by_timestamp(replica, item.timestamp_ms)
+    try:
+        found = _by_timestamp(replica, item.timestamp_ms)
+    except LogError as wrong:  # the records inside a batch are read here for the first time
+        return ListOffsetsResult(item.partition, wrong.code)
     if found is not None and found.offset < bound:
         return ListOffsetsResult(item.partition, "NONE", found.timestamp, found.offset, found.leader_epoch)
     return ListOffsetsResult(item.partition, "OFFSET_NOT_AVAILABLE" if lagging else "NONE")

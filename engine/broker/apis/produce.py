@@ -25,7 +25,7 @@ def handle(broker: Broker, source: str, request: ProduceRequest, out: Outbox) ->
     cause = out.cause
     results: list[ProduceResult | None] = []
     parked: list[tuple[Replica, PendingAck]] = []
-    grown: list[Replica] = []
+    grown: list[tuple[Replica, int]] = []
     full = ""
     waits = acks == -1 and "ack-before-replication" not in broker.mutants
     for index, item in enumerate(request.items):
@@ -42,7 +42,7 @@ def handle(broker: Broker, source: str, request: ProduceRequest, out: Outbox) ->
             except LogError as wrong:
                 error, message = wrong.code, wrong.message
                 if error == "KAFKA_STORAGE_ERROR":
-                    full = message
+                    full = message or error
         if appended is None or replica is None:
             out.emit(
                 ProduceRefused(
@@ -52,9 +52,11 @@ def handle(broker: Broker, source: str, request: ProduceRequest, out: Outbox) ->
             results.append(replication.refused(partition, error, replica, message))
             continue
         if not appended.duplicate:
-            grown.append(replica)
+            grown.append((replica, out.cause))
         if waits:
-            pending = PendingAck(appended.last_offset + 1, broker.next_produce_id, index, appended.first_offset, out.cause)
+            pending = PendingAck(
+                appended.last_offset + 1, broker.next_produce_id, index, appended.first_offset, appended.log_append_time, out.cause
+            )
             parked.append((replica, pending))
             results.append(None)
         else:
@@ -65,8 +67,10 @@ def handle(broker: Broker, source: str, request: ProduceRequest, out: Outbox) ->
         out.send(source, ProduceResponse(request.correlation_id, tuple([result for result in results if result is not None])))
     if full:
         logs.fail(broker, full, out)
-    for replica in grown:
+    for replica, event in grown:
+        out.because(event)
         replication.maybe_advance_high_watermark(broker, replica, out)
+        out.because(event)
         fetch.wake_followers(broker, replica, out)
 
 
@@ -134,7 +138,7 @@ def _park(
     """Waits for the high watermark; what it has passed already (a duplicate) is acknowledged now."""
     number = broker.next_produce_id
     broker.next_produce_id = number + 1
-    deadline = out.now + request.timeout_ms * 1000
+    deadline = out.now + max(request.timeout_ms, 0) * 1000
     broker.parked_produces[number] = ParkedProduce(
         source, request.client_id, request.correlation_id, deadline, tuple([item.partition for item in request.items]), results,
         len(parked), out.cause,
