@@ -87,7 +87,14 @@ export class Actions {
 
   /** @param {string} type @param {any} preset */
   open(type, preset) {
-    const form = FORMS[type];
+    this.ask(FORMS[type], preset, (read) => cli(build(type, read)), (read) => this.lab.submit(build(type, read)));
+  }
+
+  /**
+   * @param {import("./forms.js").Form} form @param {any} preset
+   * @param {(read: (name: string) => any) => string} preview @param {(read: (name: string) => any) => Promise<any>} send
+   */
+  ask(form, preset, preview, send) {
     const view = this.lab.store.view;
     if (document.activeElement instanceof HTMLElement && !this.dialog.contains(document.activeElement)) this.from = document.activeElement;
     need("[data-title]", this.dialog).textContent = form.title;
@@ -101,8 +108,8 @@ export class Actions {
       const control = /** @type {any} */ (element.elements.namedItem(name));
       return control.type === "checkbox" ? control.checked : control.value;
     };
-    const preview = () => {
-      need("[data-cli]", element).textContent = cli(build(type, read));
+    const say = () => {
+      need("[data-cli]", element).textContent = preview(read);
     };
     render(element, [
       form.fields.map((field) => control(field, preset[field.name] ?? field.value ?? "", view)),
@@ -110,17 +117,19 @@ export class Actions {
       h("p.problem", { key: "problem", role: "alert", "data-problem": "" }, ""),
       h("div.row", { key: "row" }, [h("button.button.primary", { type: "submit", key: "go" }, form.submit)]),
     ]);
-    element.addEventListener("input", preview);
+    element.addEventListener("input", say);
     element.addEventListener("submit", async (event) => {
       event.preventDefault();
       try {
-        await this.lab.submit(build(type, read));
+        await send(read);
         this.dialog.close();
       } catch (error) {
         need("[data-problem]", element).textContent = error instanceof Error ? error.message : String(error);
+        const field = /** @type {any} */ (error).field;
+        /** @type {HTMLElement | null} */ (element.querySelector(`#field-${CSS.escape(field || "none")}`))?.focus();
       }
     });
-    preview();
+    say();
     this.dialog.showModal();
     const first = /** @type {HTMLElement | null} */ (element.querySelector("input, select, textarea"));
     first?.focus();

@@ -45,10 +45,10 @@ export function start(lab) {
 
   /** @param {any} answer */
   function take(answer) {
-    if (answer.prompt !== undefined) {
-      prompt = answer.prompt || "$";
-      need("#console-prompt").textContent = prompt;
-    }
+    if (answer.prompt === undefined) return;
+    prompt = answer.prompt;
+    need("#console-prompt").textContent = prompt || "…";
+    need("#console-stop").hidden = prompt !== "";
   }
 
   need("#console-form").addEventListener("submit", (event) => {
@@ -61,12 +61,24 @@ export function start(lab) {
     at = past.length;
     run(line);
   });
+  async function interrupt() {
+    print(`${prompt} ${input.value}^C`, "typed");
+    input.value = "";
+    try {
+      const answer = await lab.socket.request("console", { line: "\u0003" });
+      if (answer.output) print(answer.output, "");
+      take(answer);
+    } catch (error) {
+      print(error instanceof Error ? error.message : String(error), "bad");
+    }
+    input.focus();
+  }
+
+  need("#console-stop").addEventListener("click", interrupt);
   input.addEventListener("keydown", (event) => {
     if (event.key === "c" && event.ctrlKey && input.selectionStart === input.selectionEnd) {
       event.preventDefault();
-      print(`${prompt} ${input.value}^C`, "typed");
-      input.value = "";
-      lab.socket.request("console", { line: "\u0003" }).then(take, () => {});
+      interrupt();
     }
     if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
     event.preventDefault();

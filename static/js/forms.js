@@ -138,6 +138,38 @@ export const FORMS = {
   },
 };
 
+/** A second lab that parts from this one here. @type {Form} */
+export const FORK = {
+  title: "Fork here",
+  submit: "Fork",
+  fields: [
+    { name: "of", label: "What differs", kind: "select", options: changeable, hint: "the twin has had this setting from its start" },
+    { name: "configs", label: "Its setting", kind: "pairs", value: "acks=all", hint: "one per line; not read when nothing differs" },
+    { name: "replay", label: "Let the twin meet all that happened here since", kind: "check", value: true },
+  ],
+};
+
+const NOTHING = "nothing";
+
+/** @param {any} view */
+function changeable(view) {
+  const internal = (/** @type {string} */ name) => view.topics[name].internal;
+  return [
+    ...Object.keys(view?.producers ?? {}).map((name) => `producer ${name}`),
+    ...topics(view).filter((name) => !internal(name)).map((name) => `topic ${name}`),
+    ...Object.keys(view?.consumers ?? {}).map((name) => `consumer ${name}`),
+    "broker (all)",
+    NOTHING,
+  ];
+}
+
+/** @param {(name: string) => any} read @returns {any} what the lab is asked for */
+export function forkOf(read) {
+  const [resource, name] = String(read("of")).split(" ");
+  if (resource === NOTHING) return { replay: false };
+  return { change: { resource, name: resource === "broker" ? "" : name, configs: pairs(read("configs")) }, replay: read("replay") };
+}
+
 /** @param {string} text @returns {Record<string, string>} */
 export function pairs(text) {
   /** @type {Record<string, string>} */

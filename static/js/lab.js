@@ -2,8 +2,9 @@
 /** The page of a lab: joins the store, the socket, the stage's views and the panels around them. */
 import { Actions } from "./actions.js";
 import { start as startConsole } from "./console.js";
-import { need } from "./dom.js";
+import { clockText, need } from "./dom.js";
 import { start as startFeed } from "./feed.js";
+import { FORK, forkOf } from "./forms.js";
 import { start as startLesson } from "./lesson.js";
 import { start as startMotion } from "./motion.js";
 import { start as startShare } from "./share.js";
@@ -175,10 +176,19 @@ class LabPage {
     }
   }
 
-  async fork() {
-    const answer = await this.ask("fork", { at_us: this.store.clock.now_us });
-    const address = answer?.url ?? answer?.result?.url;
-    if (address) location.assign(address);
+  /** A twin that parts from this lab at the moment shown; with one setting changed, both are laid side by side. */
+  fork() {
+    const at = this.store.clock.now_us;
+    this.actions.ask(
+      FORK,
+      {},
+      () => `at ${clockText(at)} of branch ${this.store.clock.branch}`,
+      async (read) => {
+        const wish = forkOf(read);
+        const answer = await this.socket.request("fork", { at_us: at, ...wish });
+        location.assign(wish.change ? answer.twin_url : answer.url);
+      },
+    );
   }
 
   /** The elements that stand for these objects, the exact ones first. @param {string[]} ids @returns {Element[]} */

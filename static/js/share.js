@@ -13,15 +13,8 @@ export function start(lab) {
     said.textContent = "";
     const answer = await lab.ask("share", {});
     if (!answer) return;
-    const address = answer.url ?? answer.result?.url ?? "";
-    link.value = address ? new URL(address, location.href).href : "";
-    const file = answer.file ?? answer.share;
-    const save = /** @type {HTMLAnchorElement} */ (need("#share-file", dialog));
-    if (answer.file_url) save.href = answer.file_url;
-    else if (file) {
-      URL.revokeObjectURL(save.href);
-      save.href = URL.createObjectURL(new Blob([JSON.stringify(file, null, 1)], { type: "application/json" }));
-    } else save.hidden = true;
+    link.value = new URL(answer.url, location.href).href;
+    /** @type {HTMLAnchorElement} */ (need("#share-file", dialog)).href = answer.file_url;
     dialog.showModal();
     link.select();
   });

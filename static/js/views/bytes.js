@@ -6,7 +6,7 @@ import { partitionsOf } from "../objects.js";
 const PER_LINE = 16;
 const MAX_BYTES = 4096;
 
-/** @typedef {{start: number, end: number, name: string, value: string, note: string, depth: number}} Span */
+/** @typedef {{start: number, end: number, name: string, value: string, note: string, depth: number, packed: boolean}} Span */
 
 /** @param {HTMLElement} root @param {any} lab */
 export function create(root, lab) {
@@ -14,7 +14,7 @@ export function create(root, lab) {
   let broker = 0;
   let part = "";
   let offset = 0;
-  /** @type {{bytes: number[], spans: Span[], file: string, position: number} | null} */
+  /** @type {ReturnType<typeof read> | null} */
   let seen = null;
   let problem = "";
   let lit = -1;
@@ -72,7 +72,7 @@ export function create(root, lab) {
         seen?.file ? h("code.file", { key: "file" }, `${seen.file} @ ${seen.position}`) : null,
       ]),
       problem ? h("p.problem", { key: "problem", role: "alert" }, problem) : null,
-      seen ? h("div.microscope", { key: "m" }, [hex(seen), table(seen)]) : null,
+      seen ? h("div.microscope", { key: "m" }, [h("div.left", { key: "left" }, [hex(seen), records(seen)]), table(seen)]) : null,
     ]);
   }
 
@@ -86,7 +86,9 @@ export function create(root, lab) {
   /** @param {NonNullable<typeof seen>} what */
   function hex(what) {
     const owner = new Int16Array(what.bytes.length).fill(-1);
-    what.spans.forEach((item, index) => owner.fill(index, item.start, Math.min(item.end, owner.length)));
+    what.spans.forEach((item, index) => {
+      if (!item.packed) owner.fill(index, item.start, Math.min(item.end, owner.length));
+    });
     const chosen = what.spans[lit];
     const lines = [];
     for (let start = 0; start < what.bytes.length; start += PER_LINE) {
@@ -94,7 +96,7 @@ export function create(root, lab) {
       let ascii = "";
       for (let at = start; at < Math.min(start + PER_LINE, what.bytes.length); at++) {
         const byte = what.bytes[at];
-        const on = chosen && at >= chosen.start && at < chosen.end;
+        const on = chosen && !chosen.packed && at >= chosen.start && at < chosen.end;
         const index = owner[at];
         cells.push(h("span.byte", { key: String(at), class: `${on ? "on" : ""} hue-${index < 0 ? "none" : index % 6}`, on: { mouseenter: () => light(index), click: () => light(index) } }, byte.toString(16).padStart(2, "0")));
         ascii += byte >= 32 && byte < 127 ? String.fromCharCode(byte) : "·";
@@ -105,13 +107,28 @@ export function create(root, lab) {
   }
 
   /** @param {NonNullable<typeof seen>} what */
+  function records(what) {
+    return h("table.records", { key: "records" }, [
+      h("caption", { key: "c" }, `${what.records.length} record${what.records.length === 1 ? "" : "s"} in ${what.size} bytes`),
+      h("thead", { key: "h" }, h("tr", {}, ["Offset", "Key", "Value"].map((name) => h("th", { key: name, scope: "col" }, name)))),
+      h("tbody", { key: "b" }, what.records.map((/** @type {any} */ record) =>
+        h("tr", { key: String(record.offset) }, [
+          h("td.num", { key: "o" }, String(record.offset)),
+          h("td.mono.clip", { key: "k" }, record.key ?? "null"),
+          h("td.mono.clip", { key: "v" }, record.value ?? "null"),
+        ]),
+      )),
+    ]);
+  }
+
+  /** @param {NonNullable<typeof seen>} what */
   function table(what) {
     return h("div.scroll.spans", { key: "spans", tabindex: "0", role: "region", "aria-label": "Fields" }, [
       h("table", { key: "t" }, [
         h("thead", { key: "h" }, h("tr", {}, ["Bytes", "Field", "Value"].map((name) => h("th", { key: name, scope: "col" }, name)))),
         h("tbody", { key: "b" }, what.spans.map((item, index) =>
           h("tr", { key: String(index), class: index === lit ? "on" : "", on: { mouseenter: () => light(index) } }, [
-            h("td.num", { key: "b" }, item.end - item.start > 1 ? `${item.start}–${item.end - 1}` : String(item.start)),
+            h("td.num", { key: "b" }, item.packed ? "unpacked" : item.end - item.start > 1 ? `${item.start}–${item.end - 1}` : String(item.start)),
             h("td", { key: "n" }, h("button.span-name", { type: "button", class: `hue-${index % 6} depth-${Math.min(item.depth, 3)}`, "aria-pressed": String(index === lit), on: { click: () => light(index), focus: () => light(index) } }, item.name)),
             h("td", { key: "v" }, [h("span.mono", { key: "x" }, item.value), item.note ? h("small.muted", { key: "note" }, ` ${item.note}`) : null]),
           ]),
@@ -132,18 +149,17 @@ export function create(root, lab) {
   };
 }
 
-/** @param {any} answer @returns {{bytes: number[], spans: Span[], file: string, position: number}} */
+/** @param {any} answer an engine.view.microscope.BatchBytes */
 function read(answer) {
   const text = String(answer.hex ?? "").replaceAll(/\s/g, "");
   const bytes = [];
   for (let at = 0; at + 1 < text.length && bytes.length < MAX_BYTES; at += 2) bytes.push(Number.parseInt(text.slice(at, at + 2), 16));
-  const spans = (answer.spans ?? []).map((/** @type {any} */ item) => ({
-    start: item.start,
-    end: item.end,
-    name: String(item.name ?? item.field ?? ""),
-    value: String(item.value ?? ""),
-    note: String(item.note ?? item.meaning ?? ""),
-    depth: Number(item.depth ?? 0),
-  }));
-  return { bytes, spans, file: String(answer.file ?? ""), position: Number(answer.position ?? 0) };
+  /** @type {Span[]} */
+  const spans = [];
+  for (const item of answer.spans ?? []) {
+    const packed = item.section !== "batch";
+    spans.push({ start: item.start, end: item.end, name: item.name, value: item.value, note: item.note, depth: item.level, packed });
+    for (const [name, value, note] of item.bits) spans.push({ start: item.start, end: item.end, name, value, note, depth: item.level + 1, packed });
+  }
+  return { bytes, spans, file: `${answer.path}`, position: answer.position, records: answer.records, size: answer.size_bytes };
 }

@@ -3,8 +3,8 @@
 import { bytesText, h, render, spoken } from "../dom.js";
 import { mark, partitionsOf, partitionTone, replicaState } from "../objects.js";
 
-const CELL = 34;
-const ROW = 30;
+const CELL = 40;
+const ROW = 34;
 
 /** @param {HTMLElement} root @param {any} lab */
 export function create(root, lab) {
@@ -74,7 +74,7 @@ function rows(lab, id, topic, partition) {
     high = Math.max(high, log.log_end_offset);
   }
   if (!Number.isFinite(low)) low = Math.max(0, high - 24);
-  const cell = high - low > 120 ? 6 : high - low > 48 ? 14 : CELL;
+  const cell = high - low > 120 ? 6 : high - low > 48 ? 14 : high - low > 24 ? 26 : CELL;
   const width = (high - low + 2) * cell;
   return brokers.map((broker) => {
     const log = partition.logs[broker];
@@ -90,7 +90,7 @@ function rows(lab, id, topic, partition) {
         h("span", { key: "st", class: `tone-${tone}` }, [mark(shape, tone), log.state]),
         h("span.muted", { key: "size" }, `${bytesText(log.size_bytes)}, ${log.segments.length} segment${log.segments.length === 1 ? "" : "s"}`),
       ]),
-      h("svg.log-line", { key: "svg", width: width + 70, height: ROW + 26, role: "img", "aria-label": describe(broker, log) }, [
+      log.role === "offline" ? h("p.empty.unseen", { key: "off" }, "The process is down: what lies on its disk is seen when it starts again.") : h("svg.log-line", { key: "svg", width: width + 70, height: ROW + 26, role: "img", "aria-label": describe(broker, log) }, [
         log.segments.map((/** @type {any} */ segment) =>
           segment.base_offset >= low
             ? h("g.segment", { key: `s${segment.base_offset}` }, [
@@ -111,7 +111,12 @@ function rows(lab, id, topic, partition) {
             },
             [
               h("title", {}, `Offsets ${name}, leader epoch ${batch.leader_epoch}, ${batch.records} records, ${batch.size_bytes} bytes`),
-              h("rect", { x: x(batch.base_offset) + 1, y: 6, width: Math.max(w - 2, 1), height: ROW - 6, rx: 3 }),
+              h("rect", { key: "box", x: x(batch.base_offset) + 1, y: 6, width: Math.max(w - 2, 1), height: ROW - 6, rx: 3 }),
+              cell >= 14
+                ? Array.from({ length: batch.last_offset - batch.base_offset }, (_, index) =>
+                    h("line.between", { key: `l${index}`, x1: x(batch.base_offset + index + 1), x2: x(batch.base_offset + index + 1), y1: ROW - 7, y2: ROW }),
+                  )
+                : null,
               w >= name.length * 8 ? h("text", { x: x(batch.base_offset) + w / 2, y: ROW - 6, "text-anchor": "middle" }, batch.control ? "ctl" : name) : null,
             ],
           );

@@ -125,10 +125,10 @@ function chart(charts, name, data, tone) {
       cursor: { y: false },
       scales: { x: { time: false }, y: { range: (/** @type {any} */ _u, /** @type {number} */ low, /** @type {number} */ high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 0) * 1.15)] } },
       axes: [
-        { stroke: ink, grid, font, ticks: grid, space: 60, values: (/** @type {any} */ _u, /** @type {number[]} */ at) => at.map((s) => `${+s.toFixed(2)} s`) },
+        { stroke: ink, grid, font, ticks: grid, space: 60, size: 26, values: (/** @type {any} */ _u, /** @type {number[]} */ at) => at.map((s) => `${+s.toFixed(2)} s`) },
         { stroke: ink, grid, font, ticks: grid, size: 44, space: 30 },
       ],
-      series: [{}, { stroke: line, width: 1.8, points: { show: false }, fill: colour(tone.replace(/$/, "-tint")) }],
+      series: [{}, { label: caption.textContent, stroke: line, width: 1.8, points: { show: false }, fill: colour(tone.replace(/$/, "-tint")) }],
     },
     data,
     box,
