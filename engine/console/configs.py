@@ -27,7 +27,7 @@ OPTIONS = (
     Option("describe", "flag", "List configs for the given entity."),
     Option("all", "flag", "List all configs for the given entity (includes static configuration when the entity type is brokers)."),
     Option("alter", "flag", "Alter the configuration for the entity."),
-    Option("add-config", help="Key Value pairs of configs to add. Square brackets can be used to group values which contain commas: 'k1=v1,k2=[v1,v2,v2],k3=v3'."),
+    Option("add-config", help="Key Value pairs of configs to add; values with commas in square brackets: 'k1=v1,k2=[v1,v2,v2],k3=v3'."),
     Option("delete-config", help="config keys to remove 'k1,k2'."),
     Option("help", "flag", "Print usage information."),
 )  # fmt: skip

@@ -48,7 +48,8 @@ def _degrade(command: c.DegradeNetwork) -> str:
 def _slow(command: c.SlowDisk) -> str:
     if not command.write_delay_ms:
         return f"ssh {command.node} 'dmsetup remove slow'"
-    return f"ssh {command.node} 'echo \"0 $(blockdev --getsz /dev/sdb) delay /dev/sdb 0 0 /dev/sdb 0 {command.write_delay_ms}\" | dmsetup create slow'"
+    table = f"0 $(blockdev --getsz /dev/sdb) delay /dev/sdb 0 0 /dev/sdb 0 {command.write_delay_ms}"
+    return f"ssh {command.node} 'echo \"{table}\" | dmsetup create slow'"
 
 
 def _create_topic(command: c.CreateTopic) -> str:
@@ -131,6 +132,16 @@ def _consumer(command: c.CreateConsumer) -> str:
     return shlex.join([*words, *_client_options(configs)])
 
 
+def _corrupt(command: c.CorruptDisk) -> str:
+    path = f"/var/lib/kafka/data/{command.topic}-{command.partition}/$SEGMENT.log"
+    return f"ssh {command.node} 'printf \"\\xff\" | dd of={path} bs=1 seek=$POSITION conv=notrunc'"
+
+
+def _assign(command: c.AssignConsumer) -> str:
+    lines = [f"kafka-console-consumer.sh --topic {command.topic} --partition {number}" for number in command.partitions]
+    return " & ".join(lines) or f"kill -INT {_process(command.name)}"
+
+
 def _seek(command: c.SeekConsumer) -> str:
     offset = {-1: "latest", -2: "earliest"}.get(command.offset, str(command.offset))
     return f"kafka-console-consumer.sh --topic {command.topic} --partition {command.partition} --offset {offset}"
@@ -156,7 +167,7 @@ _LINES: dict[type[Command], Callable[[Any], str]] = {
     c.FillDisk: lambda v: f"ssh {v.node} 'fallocate -l 100% /var/lib/kafka/ballast'",
     c.FreeDisk: lambda v: f"ssh {v.node} 'rm /var/lib/kafka/ballast'",
     c.WipeDisk: lambda v: f"ssh {v.node} 'rm -rf /var/lib/kafka/data'",
-    c.CorruptDisk: lambda v: f"ssh {v.node} 'printf \"\\xff\" | dd of=/var/lib/kafka/data/{v.topic}-{v.partition}/…log bs=1 seek=… conv=notrunc'",
+    c.CorruptDisk: _corrupt,
     c.CreateTopic: _create_topic,
     c.DeleteTopic: lambda v: f"kafka-topics.sh --delete --topic {v.topic}",
     c.AddPartitions: lambda v: f"kafka-topics.sh --alter --topic {v.topic} --partitions {v.count}",
@@ -168,7 +179,7 @@ _LINES: dict[type[Command], Callable[[Any], str]] = {
     c.StartWorkload: _workload,
     c.StopWorkload: lambda v: f"kill -INT {_process(v.name)}",
     c.CreateConsumer: _consumer,
-    c.AssignConsumer: lambda v: " & ".join(f"kafka-console-consumer.sh --topic {v.topic} --partition {number}" for number in v.partitions) or f"kill -INT {_process(v.name)}",
+    c.AssignConsumer: _assign,
     c.SeekConsumer: _seek,
     c.PauseConsumer: lambda v: f"kill -{'STOP' if v.paused else 'CONT'} {_process(v.name)}",
     c.CloseClient: lambda v: f"kill -INT {_process(v.name)}",

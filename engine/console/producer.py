@@ -17,9 +17,9 @@ CLIENT = "console-producer"
 OPTIONS = (
     Option("bootstrap-server", help="The server(s) to connect to."),
     Option("topic", help="The topic name to produce messages to."),
-    Option("property", help="A mechanism to pass user-defined properties to the message reader (deprecated: --reader-property).", many=True),
-    Option("reader-property", help="Properties of the message reader: parse.key=true, key.separator=:, null.marker=NULL, parse.headers=true.", many=True),
-    Option("producer-property", help="A mechanism to pass user-defined properties to the producer (deprecated: --command-property).", many=True),
+    Option("property", help="The same as --reader-property (deprecated).", many=True),
+    Option("reader-property", help="parse.key=true, key.separator=:, null.marker=NULL, parse.headers=true.", many=True),
+    Option("producer-property", help="The same as --command-property (deprecated).", many=True),
     Option("command-property", help="Producer config properties.", many=True),
     Option("sync", "flag", "If set message send requests to the brokers are synchronously, one at a time as they arrive."),
     Option("compression-codec", help="The compression codec: either 'none', 'gzip', 'snappy', 'lz4', or 'zstd'."),
@@ -117,8 +117,8 @@ class ProducerJob(Job, HasCursor):
         value: str | None
         if reader["parse.headers"] == "true":
             text, line = self._split(line, reader["headers.delimiter"], "headers delimiter")
-            for item in text.split(reader["headers.separator"]) if text else ():
-                headers.append(c.Header(*self._split(item, reader["headers.key.separator"], "header key separator")))
+            items = text.split(reader["headers.separator"]) if text else []
+            headers = [c.Header(*self._split(item, reader["headers.key.separator"], "header key separator")) for item in items]
         if reader["parse.key"] == "true":
             key, line = self._split(line, reader["key.separator"], "key separator")
         marker = reader["null.marker"]

@@ -14,7 +14,7 @@ OPTIONS = (
     Option("bootstrap-server", help="A list of host/port pairs of the brokers."),
     Option("bootstrap-controller", help="A list of host/port pairs of the controllers."),
     Option("command-config", help="Property file containing configs to be passed to Admin Client."),
-    Option("status", "flag", "A short summary of the quorum status and the other provides detailed information about the status of replication."),
+    Option("status", "flag", "A short summary of the quorum status."),
     Option("replication", "flag", "Detailed information about the status of replication."),
     Option("human-readable", "flag", "Human-readable output."),
     Option("help", "flag", "Print usage information."),

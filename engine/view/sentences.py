@@ -90,12 +90,16 @@ def _recovered(event: e.LogRecovered) -> str:
 def _truncated(event: e.ReplicaTruncated) -> str:
     count = event.from_offset - event.to_offset
     dropped = f"{plural(count, 'offset')} dropped" if count > 0 else "nothing dropped"
-    return f"Broker {event.broker} truncated {_part(event)} to offset {event.to_offset} to agree with the leader of epoch {event.leader_epoch} ({dropped})."
+    return (
+        f"Broker {event.broker} truncated {_part(event)} to offset {event.to_offset} to agree with the leader "
+        f"of epoch {event.leader_epoch} ({dropped})."
+    )
 
 
 def _sent(event: e.ProduceSent) -> str:
     again = f" again (attempt {event.attempt})" if event.attempt > 1 else ""
-    return f"{event.producer} sent {plural(event.record_count, 'record')} for {_part(event)} to broker {event.broker}{again} ({_acks(event.acks)})."
+    records = plural(event.record_count, "record")
+    return f"{event.producer} sent {records} for {_part(event)} to broker {event.broker}{again} ({_acks(event.acks)})."
 
 
 def _acknowledged(event: e.RecordsAcknowledged) -> str:
@@ -135,28 +139,51 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     e.NodeStopped: lambda v: f"{_subject(v.name)} stopped after a polite request.",
     e.NodePaused: lambda v: f"{_subject(v.name)} was paused: it handles nothing until it resumes.",
     e.NodeResumed: lambda v: f"{_subject(v.name)} resumed.",
-    e.PowerLost: lambda v: f"The machine of {spell(v.name)} lost power; {plural(v.bytes_lost, 'unsynced byte')} lost{', the last write torn' if v.torn else ''}.",
+    e.PowerLost: lambda v: (
+        f"The machine of {spell(v.name)} lost power; {plural(v.bytes_lost, 'unsynced byte')} lost"
+        f"{', the last write torn' if v.torn else ''}."
+    ),
     e.NetworkCut: lambda v: f"The network from {spell(v.source)} to {spell(v.target)} was cut.",
     e.NetworkHealed: lambda v: f"The network from {spell(v.source)} to {spell(v.target)} healed.",
-    e.NetworkDegraded: lambda v: f"The network from {spell(v.source)} to {spell(v.target)} got worse: {_duration(v.delay_us)} slower, {v.loss_ppm / 10_000:g} % lost.",
+    e.NetworkDegraded: lambda v: (
+        f"The network from {spell(v.source)} to {spell(v.target)} got worse: "
+        f"{_duration(v.delay_us)} slower, {v.loss_ppm / 10_000:g} % lost."
+    ),
     e.MessageLost: lambda v: f"A {v.message} from {spell(v.source)} to {spell(v.target)} was lost on the way.",
-    e.DiskSlowed: lambda v: f"Writes to the disk of {spell(v.name)} now take {_duration(v.write_delay_us)} longer." if v.write_delay_us else f"The disk of {spell(v.name)} is as fast as new.",
+    e.DiskSlowed: lambda v: (
+        f"Writes to the disk of {spell(v.name)} now take {_duration(v.write_delay_us)} longer."
+        if v.write_delay_us
+        else f"The disk of {spell(v.name)} is as fast as new."
+    ),
     e.DiskFilled: lambda v: f"The disk of {spell(v.name)} is full.",
     e.DiskFreed: lambda v: f"The disk of {spell(v.name)} has room again.",
     e.DiskWiped: lambda v: f"The disk of {spell(v.name)} was replaced by an empty one.",
     e.DiskCorrupted: lambda v: f"One byte of {v.path} on the disk of {spell(v.name)} flipped, at position {v.position}.",
-    e.QuorumElectionStarted: lambda v: f"Controller {v.controller} {'asks in advance whether it would win' if v.pre_vote else 'stands for election as quorum leader in'} epoch {v.epoch}.",
-    e.QuorumVoteGranted: lambda v: f"Controller {v.voter} {'would vote' if v.pre_vote else 'voted'} for controller {v.candidate} in epoch {v.epoch}.",
+    e.QuorumElectionStarted: lambda v: (
+        f"Controller {v.controller} asks in advance whether it would win epoch {v.epoch}."
+        if v.pre_vote
+        else f"Controller {v.controller} stands for election as quorum leader in epoch {v.epoch}."
+    ),
+    e.QuorumVoteGranted: lambda v: (
+        f"Controller {v.voter} {'would vote' if v.pre_vote else 'voted'} for controller {v.candidate} "
+        f"in epoch {v.epoch}."
+    ),
     e.QuorumLeaderElected: lambda v: f"Controller {v.controller} won the quorum election of epoch {v.epoch}.",
     e.QuorumLeaderResigned: lambda v: f"Controller {v.controller} resigned as quorum leader of epoch {v.epoch}: {v.reason}.",
-    e.QuorumLogTruncated: lambda v: f"Controller {v.controller} truncated its metadata log from offset {v.from_offset} to {v.to_offset} to agree with the leader.",
+    e.QuorumLogTruncated: lambda v: (
+        f"Controller {v.controller} truncated its metadata log from offset {v.from_offset} "
+        f"to {v.to_offset} to agree with the leader."
+    ),
     e.ControllerActivated: lambda v: f"Controller {v.controller} is the active controller (epoch {v.epoch}).",
     e.BrokerRegistered: lambda v: f"Broker {v.broker} registered (broker epoch {v.broker_epoch}).",
     e.BrokerUnfenced: lambda v: f"Broker {v.broker} was unfenced: it may lead and serve clients.",
     e.BrokerSessionExpired: lambda v: f"The session of broker {v.broker} expired: its last heartbeat came at {clock(v.last_heartbeat_us)}.",
     e.BrokerFenced: lambda v: f"Broker {v.broker} was fenced ({v.reason}): it may not lead.",
     e.ShutdownGranted: lambda v: f"Broker {v.broker} may shut down: it leads nothing any more.",
-    e.TopicCreated: lambda v: f"Topic {v.topic} was created with {plural(v.partitions, 'partition')} and replication factor {v.replication_factor}.",
+    e.TopicCreated: lambda v: (
+        f"Topic {v.topic} was created with {plural(v.partitions, 'partition')} "
+        f"and replication factor {v.replication_factor}."
+    ),
     e.TopicDeleted: lambda v: f"Topic {v.topic} was deleted.",
     e.PartitionsAdded: lambda v: f"Topic {v.topic} grew from {v.old_count} to {v.new_count} partitions; keys may now go elsewhere.",
     e.ConfigChanged: _config,
@@ -167,18 +194,33 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     e.ReassignmentCompleted: lambda v: f"{_part(v)} has moved to brokers {_brokers(v.replicas)}.",
     e.LogRecovered: _recovered,
     e.LeaderStarted: lambda v: f"Broker {v.broker} took up leading {_part(v)} in epoch {v.leader_epoch}, its log ending at {v.log_end_offset}.",
-    e.FollowerStarted: lambda v: f"Broker {v.broker} follows {f'broker {v.leader}' if v.leader >= 0 else 'nobody'} for {_part(v)} in epoch {v.leader_epoch}.",
-    e.RecordsAppended: lambda v: f"Broker {v.broker} wrote {_offsets(v)} to {_part(v)} ({v.size_bytes:,} bytes{f' from {v.client}' if v.client else ''}).",
-    e.DuplicateRecognised: lambda v: f"Broker {v.broker} recognised a repeat of {_offsets(v)} of {_part(v)} from {v.client} and did not write it again.",
+    e.FollowerStarted: lambda v: (
+        f"Broker {v.broker} follows {f'broker {v.leader}' if v.leader >= 0 else 'nobody'} "
+        f"for {_part(v)} in epoch {v.leader_epoch}."
+    ),
+    e.RecordsAppended: lambda v: (
+        f"Broker {v.broker} wrote {_offsets(v)} to {_part(v)} "
+        f"({v.size_bytes:,} bytes{f' from {v.client}' if v.client else ''})."
+    ),
+    e.DuplicateRecognised: lambda v: (
+        f"Broker {v.broker} recognised a repeat of {_offsets(v)} of {_part(v)} from {v.client} "
+        "and did not write it again."
+    ),
     e.RecordsReplicated: lambda v: f"Broker {v.broker} copied {_offsets(v)} of {_part(v)}.",
     e.HighWatermarkAdvanced: lambda v: f"The high watermark of {_part(v)} rose from {v.old} to {v.new}.",
     e.ReplicaTruncated: _truncated,
-    e.IsrShrinkProposed: lambda v: f"Broker {v.broker} asks to take {_brokers(v.removed)} out of the ISR of {_part(v)}, leaving {_brokers(v.isr)}.",
+    e.IsrShrinkProposed: lambda v: (
+        f"Broker {v.broker} asks to take {_brokers(v.removed)} out of the ISR of {_part(v)}, "
+        f"leaving {_brokers(v.isr)}."
+    ),
     e.IsrExpandProposed: lambda v: f"Broker {v.broker} asks to take {v.added} back into the ISR of {_part(v)}, making {_brokers(v.isr)}.",
     e.ProduceRefused: _refused,
     e.ProduceAcknowledged: lambda v: f"Broker {v.broker} acknowledged {_offsets(v)} of {_part(v)} ({_acks(v.acks)}).",
     e.SegmentRolled: lambda v: f"Broker {v.broker} began a new segment of {_part(v)} at offset {v.base_offset}.",
-    e.SegmentsDeleted: lambda v: f"Broker {v.broker} deleted old segments of {_part(v)} ({v.reason}); its log now starts at {v.log_start_offset}.",
+    e.SegmentsDeleted: lambda v: (
+        f"Broker {v.broker} deleted old segments of {_part(v)} ({v.reason}); "
+        f"its log now starts at {v.log_start_offset}."
+    ),
     e.LogDirectoryFailed: lambda v: f"The log directory of broker {v.broker} failed: {v.reason}.",
     e.ProducerIdAssigned: lambda v: f"{v.producer} got producer ID {v.producer_id}, epoch {v.producer_epoch}.",
     e.ProduceSent: _sent,
@@ -189,7 +231,10 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     e.ConsumerPositioned: lambda v: f"{v.consumer} reads {_part(v)} from offset {v.offset} ({v.reason}).",
     e.RecordsConsumed: lambda v: f"{v.consumer} read {_offsets(v)} of {_part(v)}.",
     e.ConsumerFailed: lambda v: f"{v.consumer} could not read {_part(v)}: {v.error}.",
-    e.WorkloadStarted: lambda v: f"{v.producer} began to send {v.records_per_second:,} records per second to {v.topic} (workload {v.workload}).",
+    e.WorkloadStarted: lambda v: (
+        f"{v.producer} began to send {v.records_per_second:,} records per second to {v.topic} "
+        f"(workload {v.workload})."
+    ),
     e.WorkloadStopped: lambda v: f"{v.producer} stopped workload {v.workload} after {plural(v.sent, 'record')}.",
     e.AdminAnswered: _admin,
 }  # fmt: skip

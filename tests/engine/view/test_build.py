@@ -108,7 +108,10 @@ def test_labels_name_what_travels() -> None:
     one = fetch.FetchRequest(1, 2, 3, 500, 1, 1_000, (fetch.FetchItem(ORDERS, "id", 5),))
     assert label(one) == "Fetch orders-0@5"
     assert label(fetch.FetchResponse(1, ())) == "Nothing new"
-    assert label(produce.ProduceResponse(1, (produce.ProduceResult(ORDERS, "NOT_ENOUGH_REPLICAS"),))) == "orders-0: NOT_ENOUGH_REPLICAS"
+    assert (
+        label(produce.ProduceResponse(1, (produce.ProduceResult(ORDERS, "NOT_ENOUGH_REPLICAS"),)))
+        == "orders-0: NOT_ENOUGH_REPLICAS"
+    )
     item = cluster.AlterPartitionItem(ORDERS, "id", 1, 2, (cluster.BrokerState(1, 9), cluster.BrokerState(3, 9)))
     assert label(cluster.AlterPartitionRequest(1, 1, 9, (item,))) == "Alter ISR of orders-0 to 1,3"
     assert label(cluster.BrokerRegistrationRequest(1, 1, "a", "", -1)) == "Broker registration"

@@ -50,8 +50,10 @@ SAMPLES: list[tuple[Command, str, str]] = [
     (
         c.AlterConfig("broker", "", {"min.insync.replicas": "2"}, ["log.retention.ms"]),
         "set min.insync.replicas=2 and remove log.retention.ms for all brokers",
-        "kafka-configs.sh --alter --entity-type brokers --entity-default --add-config min.insync.replicas=2 "
-        "--delete-config log.retention.ms",
+        (
+            "kafka-configs.sh --alter --entity-type brokers --entity-default --add-config min.insync.replicas=2 "
+            "--delete-config log.retention.ms"
+        ),
     ),
     (
         c.ElectLeader("unclean", "orders", 0),
@@ -61,8 +63,10 @@ SAMPLES: list[tuple[Command, str, str]] = [
     (
         c.ReassignPartition("orders", 0, [3, 1]),
         "move orders-0 to brokers 3, 1",
-        """kafka-reassign-partitions.sh --execute --reassignment-json-file <(echo '{"version":1,"partitions":"""
-        """[{"topic":"orders","partition":0,"replicas":[3,1]}]}')""",
+        (
+            "kafka-reassign-partitions.sh --execute --reassignment-json-file "
+            """<(echo '{"version":1,"partitions":[{"topic":"orders","partition":0,"replicas":[3,1]}]}')"""
+        ),
     ),
     (
         c.CreateProducer("app", {"acks": "1"}),
