@@ -120,7 +120,8 @@ class Decision:
         target = tuple(replica for replica in after.replicas if replica not in after.removing)
         if not before.reassigning:
             self.details.append(ReassignmentStarted(topic, partition, before.replicas, target))
-        if not after.reassigning:
+        cancelled = not set(before.adding) <= set(after.replicas) or set(before.removing) & set(after.replicas)
+        if not after.reassigning and not cancelled:
             self.details.append(ReassignmentCompleted(topic, partition, after.replicas))
 
 

@@ -67,6 +67,8 @@ def change_for(
         new_leader = partition.leader  # a replica leaves the assignment: its fetches must be fenced by a new leader epoch
     if isr_by_election is not None or not elr_enabled:
         target.elr = ()
+    if len(target.isr) >= min_isr:
+        target.elr = ()  # Kafka forgets this where the election itself made the ISR large enough; those left out may now miss records
     new_isr = isr_by_election
     if new_isr is None and (target.isr or elr_enabled) and target.isr != partition.isr:
         new_isr = target.isr
