@@ -126,7 +126,7 @@ def test_the_server_says_where_it_is_and_stops_when_asked(tmp_path: Path) -> Non
     again = Server(tmp_path)
     began = time.monotonic()
     with again:
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15  # well under 5 on an idle machine; tests share theirs
     assert again.log() == ""
 
 
