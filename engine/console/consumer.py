@@ -54,7 +54,7 @@ class ConsumerJob(Job, HasCursor):
         self.cursor = lab.kernel.next_event_id - 1
         self.count = 0
         self.waiting_since_us = lab.now_us
-        self.closing = False
+        self.started = self.closing = False
         self._start(lab, options)
 
     def _start(self, lab: Lab, options: Options) -> None:
@@ -75,12 +75,24 @@ class ConsumerJob(Job, HasCursor):
         if offset is not None:
             self.ask(c.SeekConsumer(self.client, self.topic, partition, offset))
 
+    def submitted(self, event_id: int) -> None:
+        self.started = True
+
     def refused(self, error: EngineError) -> None:
+        """Where the consumer runs already, it is closed."""
+        if self.done:
+            return
         self.say(f"Error processing message, terminating consumer process: {error.message}")
-        self.finish(1)
+        if not self.started or self.closing:
+            self.finish(1)
+        else:
+            self.exit_status = 1
+            self._end()
 
     def interrupt(self, lab: Lab) -> None:
-        if not self.closing:
+        if not self.started:
+            self.finish(130)
+        elif not self.closing:
             self.say("^C")
             self._end()
 
@@ -104,7 +116,9 @@ class ConsumerJob(Job, HasCursor):
                 if self.left == 0:
                     break
             elif isinstance(event, (e.NodeKilled, e.NodeStopped)) and event.name == self.client:
-                self.finish(137 if isinstance(event, e.NodeKilled) else 0)
+                killed = isinstance(event, e.NodeKilled)
+                self.say("Killed" if killed else f"Processed a total of {self.count} messages")
+                self.finish(137 if killed else 0)
                 return
         if self.left == 0:
             self._end()

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from engine import events as e
-from engine.commands import Command, parse
+from engine.commands import Command, CreateConsumer, CreateProducer, StartNode, parse
 from engine.console.options import UsageError
 from engine.errors import EngineError
 from engine.events import Happening
@@ -28,6 +28,7 @@ from engine.lab import Lab
 API_TIMEOUT_US = 60_000_000
 """``default.api.timeout.ms`` of the admin client."""
 GRACE_US = 5_000_000
+STARTING = (CreateProducer, CreateConsumer, StartNode)
 
 
 class Job:
@@ -39,10 +40,13 @@ class Job:
         self.foreground = True
         self._pending: list[Command] = []
         self._lines = list(lines or [])
+        self._last_us = 0
 
     def take_commands(self) -> list[Command]:
-        """The commands that are due now, once."""
-        due, self._pending = self._pending, []
+        """The commands that are due now, once. One that starts a process comes alone: what follows is not asked for where that one is
+        refused."""
+        count = 1 if self._pending and isinstance(self._pending[0], STARTING) else len(self._pending)
+        due, self._pending = self._pending[:count], self._pending[count:]
         return due
 
     def submitted(self, event_id: int) -> None:
@@ -50,11 +54,16 @@ class Job:
 
     def refused(self, error: EngineError) -> None:
         """The lab would not do it; the job says so and ends."""
-        self._lines.append(f"Error while executing command : {error.message}")
-        self.finish(1)
+        if not self.done:
+            self.say(f"Error while executing command : {error.message}")
+            self.finish(1)
 
     def poll(self, lab: Lab) -> list[str]:
         """The lines printed since the last time."""
+        if not self.done and lab.now_us < self._last_us:
+            self.say("(time was turned back: what this command waited for has not happened)")
+            self.finish(130)
+        self._last_us = lab.now_us
         if not self.done:
             self.work(lab)
         lines, self._lines = self._lines, []
@@ -79,6 +88,7 @@ class Job:
     def finish(self, status: int = 0) -> None:
         self.done = True
         self.exit_status = status
+        self._pending = []
 
 
 class ReadJob(Job):

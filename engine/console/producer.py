@@ -10,6 +10,7 @@ from engine import commands as c
 from engine import events as e
 from engine.console.job import HasCursor, Job, default_message, exception, log_time, news
 from engine.console.options import Option, Options, UsageError, parse_options, require, usage
+from engine.errors import EngineError
 from engine.lab import Lab
 
 NAME = "kafka-console-producer.sh"
@@ -55,7 +56,7 @@ class ProducerJob(Job, HasCursor):
         configs = _configs(options)
         self.client, again = client_name(lab, CLIENT, configs, [])
         self.prompting = lines is None
-        self.closing = False
+        self.started = self.closing = False
         self.line_number = 0
         self.cursor = lab.kernel.next_event_id - 1
         self.ask(c.StartNode(self.client) if again else c.CreateProducer(self.client, configs))
@@ -86,9 +87,28 @@ class ProducerJob(Job, HasCursor):
             self.foreground = True
             self.ask(c.CloseClient(self.client))
 
+    def submitted(self, event_id: int) -> None:
+        self.started = True
+
+    def refused(self, error: EngineError) -> None:
+        """Whatever was not taken, the tool does not go on; its client is closed where it runs."""
+        if self.done:
+            return
+        self.say(f"Error while executing command : {error.message}")
+        if not self.started or self.closing:
+            self.finish(1)
+        else:
+            self.exit_status = 1
+            self.close()
+
+    def finish(self, status: int = 0) -> None:
+        super().finish(status)
+        self.prompting = False
+
     def interrupt(self, lab: Lab) -> None:
-        if self.prompting:
+        if not self.closing:
             self.say("^C")
+            self.exit_status = 130
             self.close()
 
     def work(self, lab: Lab) -> None:
@@ -97,8 +117,11 @@ class ProducerJob(Job, HasCursor):
             if isinstance(event, (e.RecordsFailed, e.SendRefused)) and event.producer == self.client:
                 self.say(*self._error(lab, event))
         host = lab.kernel.hosts.get(self.client)
-        if self.closing and not self._pending and (host is None or host.status == "down"):
-            self.finish(self.exit_status)
+        if not self.started or self._pending or (host is not None and host.status != "down"):
+            return
+        if not self.closing:
+            self.say("Killed")
+        self.finish(self.exit_status if self.closing else 137)
 
     def _error(self, lab: Lab, event: e.RecordsFailed | e.SendRefused) -> list[str]:
         return [

@@ -46,11 +46,11 @@ class Console:
 
     def execute(self, lab: Lab, line: str) -> Job:
         """One line as typed (or several: what follows the first are lines for the console producer)."""
-        if self.prompting is not None and self.prompting.prompting:
-            return self._feed(self.prompting, line)
         try:
             if len(line) > limits.MAX_CONSOLE_LINE:
                 raise UsageError(f"A line has at most {limits.MAX_CONSOLE_LINE} characters; this one has {len(line)}.", status=2)
+            if self.prompting is not None and self.prompting.prompting:
+                return self._feed(self.prompting, line)
             return self._run(lab, line)
         except UsageError as wrong:
             return Job(wrong.lines, wrong.status)
