@@ -62,7 +62,7 @@ class AccumulatorModel(RuleBasedStateMachine):
                 assert batch.batch_id not in self.sent.setdefault(batch.partition, [])
                 data = self.accumulator.encode(batch)
                 assert len(data) == batch.size_bytes, "sizes are exact without compression"
-                assert len(data) <= 300 or len(batch.records) == 1
+                assert len(data) <= batch.write_limit_bytes
                 assert [record.value for record in decode(data)] == [record[1] for record in batch.records]
                 assert read_header(data).base_sequence == batch.base_sequence
                 self.sent[batch.partition].append(batch.batch_id)
