@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Union
+from typing import Annotated, Any
 
 import msgspec
 
@@ -128,10 +128,10 @@ class Drawn(Action, frozen=True, kw_only=True, tag="ack"):
     to: int
 
 
-AnyAction = Union[
-    Command, Speed, Step, Seek, Fork, Branch, Breakpoint, Why, Console, Ledger, Bytes, History, Metrics, ShareLink, View, Drawn,
-]  # fmt: skip
-_DECODER = msgspec.json.Decoder(AnyAction)
+AnyAction = (
+    Command | Speed | Step | Seek | Fork | Branch | Breakpoint | Why | Console | Ledger | Bytes | History | Metrics | ShareLink | View | Drawn
+)  # fmt: skip
+_DECODER: msgspec.json.Decoder[AnyAction] = msgspec.json.Decoder(AnyAction)
 ACTIONS = sorted(["command", "speed", "step", "seek", "fork", "branch", "breakpoint", "why", "console", "ledger", "bytes",
                   "history", "metrics", "share", "view", "ack"])  # fmt: skip
 
@@ -172,15 +172,13 @@ async def _seek(seat: Seat, action: Seek) -> dict[str, Any]:
 
 
 async def _fork(seat: Seat, action: Fork) -> dict[str, Any]:
-    commands: list[cm.Command] = []
+    commands: list[cm.AnyCommand] = []
     for number, raw in enumerate(action.commands):
         try:
             commands.append(service.parse_command(bytes(raw)))
         except EngineError as wrong:
             raise EngineError(f"commands[{number}].{wrong.message}", field=f"commands[{number}].{wrong.field}") from None
-    twin, refused = await service.fork(
-        seat.live, at_us=action.at_us, commands=commands, change=action.change, replay=action.replay
-    )
+    twin, refused = await service.fork(seat.live, at_us=action.at_us, commands=commands, change=action.change, replay=action.replay)
     return {
         "sandbox": twin.id,
         "url": f"/sandbox/{twin.id}/",
@@ -208,7 +206,7 @@ async def _console(seat: Seat, action: Console) -> dict[str, Any]:
     if consoles is None:
         live, visitor = seat.live, seat.visitor
 
-        async def give(command: cm.Command) -> int:
+        async def give(command: cm.AnyCommand) -> int:
             return (await service.do(live, Commanded(command, visitor))).event_id
 
         consoles = seat.live.consoles = Consoles(live, give)

@@ -148,9 +148,7 @@ def install(api: NinjaAPI) -> None:
     api.exception_handler(HttpError)(
         lambda request, wrong: _refuse(Refusal(str(wrong), status=wrong.status_code, code="HTTP", field="request"))
     )
-    api.exception_handler(Http404)(
-        lambda request, wrong: _refuse(Refusal("There is nothing here.", status=404, code="NOT_FOUND"))
-    )
+    api.exception_handler(Http404)(lambda request, wrong: _refuse(Refusal("There is nothing here.", status=404, code="NOT_FOUND")))
     api.exception_handler(Exception)(_fault)
 
 
@@ -183,7 +181,7 @@ _COMMAND_SCHEMA = {
     "type": "object",
     "required": ["type"],
     "properties": {"type": {"type": "string", "enum": sorted(cm.COMMANDS)}},
-    "description": "A command: its type, and the fields of that type (for example {\"type\": \"KillNode\", \"node\": \"broker-1\"}).",
+    "description": 'A command: its type, and the fields of that type (for example {"type": "KillNode", "node": "broker-1"}).',
 }
 _TIME = {"type": "integer", "minimum": 0, "maximum": limits.MAX_NOW_US, "description": "virtual microseconds"}
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from engine.commands import Command
+from engine.commands import AnyCommand
 from engine.console.job import Job
 from engine.console.session import Console
 from engine.errors import EngineError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kafkalab.sandbox.push import Watcher
 
 INTERRUPT = "\x03"
-Submit = Callable[[Command], Awaitable[int]]
+Submit = Callable[[AnyCommand], Awaitable[int]]
 
 
 class Terminal:
@@ -104,18 +104,17 @@ class Consoles:
 
     async def _work(self, job: Job) -> list[str]:
         """Lets a job submit what it wants and print what it can."""
-        for command in job.take_commands():
-            try:
-                job.submitted(await self.submit(command))
-            except EngineError as wrong:
-                job.refused(wrong)
+        await self._submit(job)
         lines = job.poll(self.live.lab)
+        await self._submit(job)
+        return lines
+
+    async def _submit(self, job: Job) -> None:
         for command in job.take_commands():
             try:
-                job.submitted(await self.submit(command))
+                job.submitted(await self.submit(cast(AnyCommand, command)))
             except EngineError as wrong:
                 job.refused(wrong)
-        return lines
 
     async def _interrupt(self, terminal: Terminal) -> list[str]:
         lines: list[str] = []

@@ -57,7 +57,8 @@ class SandboxConsumer(AsyncWebsocketConsumer):
                 logger.info("a console of sandbox %s closed while its lab was leaving", seat.live.id)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if self.seat is None:
+        seat = self.seat
+        if seat is None:
             return
         content = text_data if text_data is not None else bytes_data or b""
         if len(content) > bounds.MAX_MESSAGE_BYTES:
@@ -71,13 +72,13 @@ class SandboxConsumer(AsyncWebsocketConsumer):
             action = actions.parse(content)
             ref = action.ref
             self._check_rate(action)
-            answer = await actions.perform(self.seat, action)
+            answer = await actions.perform(seat, action)
         except EngineError as wrong:
             await self._refuse(content, ref, refusal_of(wrong))
         except Refusal as wrong:
             await self._refuse(content, ref, wrong)
         except Exception:
-            logger.exception("an action on sandbox %s failed", self.seat.live.id if self.seat else "?")
+            logger.exception("an action on sandbox %s failed", seat.live.id)
             failed = Refusal("The server met a fault of its own.", status=500, code="SERVER_FAULT", cure="Try again.")
             await self._refuse(content, ref, failed)
         else:

@@ -7,7 +7,7 @@ journal gives the same lab. Before each input everything due by its moment is do
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 
@@ -58,8 +58,8 @@ class BreakpointRemoved(Input, frozen=True, tag="breakpoint-remove"):
     id: int
 
 
-AnyInput = Union[Commanded, Arrived, Stepped, Sought, Switched, BreakpointAdded, BreakpointRemoved]
-_DECODER = msgspec.json.Decoder(AnyInput)
+AnyInput = Commanded | Arrived | Stepped | Sought | Switched | BreakpointAdded | BreakpointRemoved
+_DECODER: msgspec.json.Decoder[AnyInput] = msgspec.json.Decoder(AnyInput)
 _SPEC_DECODER = msgspec.json.Decoder(ClusterSpec)
 
 

@@ -26,7 +26,7 @@ from django.utils import timezone
 from engine import ENGINE_VERSION
 from kafkalab.sandbox import bounds
 from kafkalab.sandbox.errors import Refusal, not_found
-from kafkalab.sandbox.inputs import Entry, Input, decode, encode
+from kafkalab.sandbox.inputs import AnyInput, Entry, decode, encode
 from kafkalab.sandbox.models import Checkpoint, JournalEntry, Sandbox
 
 P = ParamSpec("P")
@@ -172,7 +172,7 @@ def _write(sandbox_id: str, saved: Saved) -> None:
     )
 
 
-def create(row: Sandbox, entries: list[tuple[int, Input]], saved: Saved | None) -> None:
+def create(row: Sandbox, entries: list[tuple[int, AnyInput]], saved: Saved | None) -> None:
     """Commits a new sandbox with the history that it starts from."""
     with transaction.atomic():
         row.last_seq = len(entries)
@@ -181,9 +181,7 @@ def create(row: Sandbox, entries: list[tuple[int, Input]], saved: Saved | None) 
         row.save(force_insert=True)
         JournalEntry.objects.bulk_create(
             [
-                JournalEntry(
-                    sandbox=row, seq=seq, at_us=at_us, kind=str(given.__struct_config__.tag), body=encode(given)
-                )
+                JournalEntry(sandbox=row, seq=seq, at_us=at_us, kind=str(given.__struct_config__.tag), body=encode(given))
                 for seq, (at_us, given) in enumerate(entries, 1)
             ]
         )
@@ -209,9 +207,7 @@ def origin_of(row: Sandbox) -> Origin:
     """The start that gives back the most history at a bounded price. Raises Refusal where only another engine version could."""
     total = row.replay_deliveries
     same = row.engine_version == ENGINE_VERSION
-    points = list(
-        Checkpoint.objects.filter(sandbox_id=row.id, engine_version=ENGINE_VERSION).order_by("seq").defer("content")
-    )
+    points = list(Checkpoint.objects.filter(sandbox_id=row.id, engine_version=ENGINE_VERSION).order_by("seq").defer("content"))
     if same and (total <= bounds.FULL_REPLAY_DELIVERIES or not points):
         return Origin(None, b"[]", 0, 0, "", _tail(row, 0))
     cheap = [point for point in points if total - point.replay_deliveries <= bounds.FULL_REPLAY_DELIVERIES and same]

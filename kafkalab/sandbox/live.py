@@ -73,7 +73,7 @@ class Live:
         self.checkpoint_spent = 0
         self.speed = speed if speed in SPEEDS else 1.0
         self.playing = playing
-        self.effective_speed = 0.0
+        self.effective_speed = max(self.speed, 0.0)
         self.due_us = float(lab.now_us)
         self.ticked_at = monotonic()
         self.paused_by = ""

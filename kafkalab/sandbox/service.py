@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from django.db import transaction
@@ -22,11 +22,11 @@ from engine.spec import ClusterSpec, TopicSpec
 from kafkalab.sandbox import bounds, journal, sharing
 from kafkalab.sandbox.errors import Refusal, not_found
 from kafkalab.sandbox.inputs import (
+    AnyInput,
     Arrived,
     BreakpointAdded,
     BreakpointRemoved,
     Commanded,
-    Input,
     Sought,
     Stepped,
     Switched,
@@ -78,7 +78,7 @@ async def create(
     """A new sandbox. Raises EngineError for a spec that Kafka would refuse; Refusal (409) where the visitor has too many."""
     CREATIONS.check(visitor)
     await _make_room(visitor, replace_oldest=replace_oldest)
-    lab = await shelf().fresh(spec, seed, encode_spec(spec))
+    lab = await shelf().fresh(spec, seed)
     row = Sandbox(id=str(uuid.uuid4()), owner=visitor, lesson=lesson, title=title, spec=encode_spec(spec), seed=seed)
     return await _adopt(row, lab, [], None)
 
@@ -93,7 +93,7 @@ def parse_spec(content: object) -> ClusterSpec:
         raise EngineError(f"{field}: {what}. Nothing was created.", field=field) from None
 
 
-async def _adopt(row: Sandbox, lab: Lab, entries: list[tuple[int, Input]], saved: Saved | None) -> Sandbox:
+async def _adopt(row: Sandbox, lab: Lab, entries: list[tuple[int, AnyInput]], saved: Saved | None) -> Sandbox:
     """Writes a new sandbox down and puts its lab on the shelf."""
     row.lease_owner = shelf().lease
     row.lease_until = 0
@@ -163,14 +163,14 @@ async def delete(sandbox_id: str, visitor: str) -> None:
 # -- acting ---------------------------------------------------------------------------------------------------------------------
 
 
-def parse_command(raw: bytes | dict[str, Any]) -> cm.Command:
+def parse_command(raw: bytes | dict[str, Any]) -> cm.AnyCommand:
     """A command from JSON. Raises EngineError naming the field, also where only its text is not text."""
     try:
-        return cm.parse(bytes(raw) if isinstance(raw, (bytes, msgspec.Raw)) else raw)
+        return cast(cm.AnyCommand, cm.parse(raw))
     except EngineError as wrong:
-        if wrong.field != "$" or isinstance(raw, dict) or b"\\ud" not in bytes(raw).lower():
+        if wrong.field != "$" or isinstance(raw, dict) or b"\\ud" not in raw.lower():
             raise
-    return cm.parse(_tolerant(bytes(raw)))
+    return cast(cm.AnyCommand, cm.parse(_tolerant(raw)))
 
 
 def _tolerant(raw: bytes) -> dict[str, Any]:
@@ -184,12 +184,12 @@ def _tolerant(raw: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-async def submit(sandbox_id: str, command: cm.Command, by: str) -> Ack:
+async def submit(sandbox_id: str, command: cm.AnyCommand, by: str) -> Ack:
     """Carries out a command, once its journal entry is committed."""
     return await do(await open_lab(sandbox_id, by), Commanded(command, by))
 
 
-async def do(live: Live, given: Input) -> Ack:
+async def do(live: Live, given: AnyInput) -> Ack:
     """Applies and journals any input."""
     number, entry, digest = await shelf().give(live, given)
     return Ack(live.id, entry.seq, entry.at_us, live.lab.now_us, number, digest)
@@ -281,7 +281,7 @@ async def fork(
     live: Live,
     *,
     at_us: int | None = None,
-    commands: list[cm.Command] | None = None,
+    commands: list[cm.AnyCommand] | None = None,
     change: sharing.Change | None = None,
     replay: bool = False,
     title: str = "",
@@ -303,7 +303,7 @@ async def fork(
     refused: list[str] = []
     if change is not None:
         spec, inputs = sharing.changed(live.lab.spec, inputs, change)
-        lab = await shelf().fresh(spec, live.lab.seed, encode_spec(spec))
+        lab = await shelf().fresh(spec, live.lab.seed)
         twin = Live("", live.owner, live.lesson, title, lab, 1.0, False)
         await _meet(twin, [given for given in inputs if given[0] <= here], refused)
         await _travel(twin, here)
@@ -378,7 +378,7 @@ async def _travel(twin: Live, until_us: int) -> None:
 
 async def _settle_in(row: Sandbox, lab: Lab, visitor: str) -> Sandbox:
     """A sandbox whose lab stands already: its inputs become its journal, with a checkpoint at the end."""
-    entries: list[tuple[int, Input]] = [(given.at_us, Commanded(given.command, visitor)) for given in lab.inputs]
+    entries: list[tuple[int, AnyInput]] = [(given.at_us, Commanded(given.command, visitor)) for given in lab.inputs]
     entries.append((lab.now_us, Arrived()))
     lab.breakpoints = []
     saved = Saved(len(entries), lab.now_us, work_of(lab), lab.digest(), is_plain(lab), b"[]", lab.checkpoint())
@@ -412,9 +412,7 @@ def _store_share(made: Share) -> None:
 async def find_share(token: str) -> Share:
     found = await database(Share.objects.filter(id=token[:36]).first)
     if found is None:
-        raise Refusal(
-            "This link leads nowhere (any more).", status=404, code="NOT_FOUND", field="token", cure="Ask for a new one."
-        )
+        raise Refusal("This link leads nowhere (any more).", status=404, code="NOT_FOUND", field="token", cure="Ask for a new one.")
     return found
 
 
@@ -436,7 +434,7 @@ async def import_file(content: bytes, visitor: str, *, replace_oldest: bool = Fa
         raise EngineError(f"file: has {len(content)} bytes; at most {bounds.MAX_BODY_BYTES} are read.", field="file")
     opened = sharing.read(content)
     await _make_room(visitor, replace_oldest=replace_oldest)
-    lab = await shelf().fresh(opened.spec, opened.seed, encode_spec(opened.spec))
+    lab = await shelf().fresh(opened.spec, opened.seed)
     copy = Live("", visitor, opened.lesson, opened.title, lab, 1.0, False)
     for number, (at_us, command) in enumerate(opened.inputs):
         if at_us < lab.now_us:

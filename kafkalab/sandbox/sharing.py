@@ -7,7 +7,7 @@ that makes a lab of it is bounded. A link was made here and carries a checkpoint
 from __future__ import annotations
 
 import zlib
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -71,7 +71,7 @@ class Opened(msgspec.Struct, frozen=True):
     lesson: str
     spec: ClusterSpec
     seed: int
-    inputs: list[tuple[int, cm.Command]]
+    inputs: list[tuple[int, cm.AnyCommand]]
     at_us: int
 
 
@@ -90,14 +90,14 @@ def read(content: bytes) -> Opened:
             f"engine_version: the file was saved by engine {file.engine_version}; here runs engine {ENGINE_VERSION}.",
             field="engine_version",
         )
-    inputs: list[tuple[int, cm.Command]] = []
+    inputs: list[tuple[int, cm.AnyCommand]] = []
     before = 0
     for number, (at_us, raw) in enumerate(file.inputs):
         if at_us < before:
             raise EngineError(f"inputs[{number}]: its time lies before that of the one above it.", field=f"inputs[{number}]")
         before = at_us
         try:
-            inputs.append((at_us, cm.parse(bytes(raw))))
+            inputs.append((at_us, cast(cm.AnyCommand, cm.parse(bytes(raw)))))
         except EngineError as wrong:
             raise EngineError(f"inputs[{number}].{wrong.message}", field=f"inputs[{number}].{wrong.field}") from None
     if file.at_us < before:
@@ -118,7 +118,7 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.resource} {self.name}".strip() + f": {pairs}"
 
 
-Inputs = list[tuple[int, cm.Command]]
+Inputs = list[tuple[int, cm.AnyCommand]]
 
 
 def changed(spec: ClusterSpec, inputs: Inputs, change: Change) -> tuple[ClusterSpec, Inputs]:

@@ -21,10 +21,11 @@ import msgspec
 from engine import limits
 from engine.errors import EngineError
 from engine.lab import Breakpoint, Lab
+from engine.spec import ClusterSpec
 from kafkalab import lifecycle
 from kafkalab.sandbox import bounds, journal
 from kafkalab.sandbox.errors import Refusal, not_found
-from kafkalab.sandbox.inputs import Arrived, Entry, Input, decode_spec, is_plain, slice_to, work_of
+from kafkalab.sandbox.inputs import AnyInput, Arrived, Entry, decode_spec, encode_spec, is_plain, slice_to, work_of
 from kafkalab.sandbox.journal import LeaseLost, Saved, database
 from kafkalab.sandbox.live import MAX_SPEED, Live
 from kafkalab.sandbox.models import Sandbox
@@ -125,7 +126,7 @@ class Shelf:
         """Seed, spec, checkpoint and journal tail make the same lab again, in slices."""
         origin = await database(journal.origin_of, row)
         if origin.content is None:
-            lab = await self.fresh(decode_spec(bytes(row.spec)), row.seed, bytes(row.spec))
+            lab = await self.fresh(decode_spec(bytes(row.spec)), row.seed)
         else:
             lab = Lab.restore(origin.content)
             lab.breakpoints = msgspec.json.decode(origin.breakpoints, type=list[Breakpoint])
@@ -151,12 +152,12 @@ class Shelf:
         while not await self.core.slice(lambda deadline: slice_to(live.lab, until_us, deadline)):
             pass
 
-    async def fresh(self, spec: object, seed: int, key: bytes) -> Lab:
+    async def fresh(self, spec: ClusterSpec, seed: int) -> Lab:
         """A new lab. Labs of one spec and seed are equal, so that a second one is a copy of the first."""
+        key = encode_spec(spec)
         made = self.pristine.get((key, seed))
         if made is None:
-            made = await asyncio.to_thread(Lab, spec, seed)  # type: ignore[arg-type]
-            self.pristine[key, seed] = made
+            made = self.pristine[key, seed] = await asyncio.to_thread(Lab, spec, seed)
             while len(self.pristine) > 8:
                 self.pristine.popitem(last=False)
         return made.fork()
@@ -174,7 +175,7 @@ class Shelf:
 
     # -- doing something to a lab ---------------------------------------------------------------------------------------------
 
-    async def give(self, live: Live, given: Input) -> tuple[int, Entry, str]:
+    async def give(self, live: Live, given: AnyInput) -> tuple[int, Entry, str]:
         """Applies ``given`` and commits it: (event number, journal entry, digest). Nobody sees its effect before it is durable, and a
         caller who leaves half-way does not leave it half done.
 
@@ -183,7 +184,7 @@ class Shelf:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(task)
 
-    async def _give(self, live: Live, given: Input) -> tuple[int, Entry, str]:
+    async def _give(self, live: Live, given: AnyInput) -> tuple[int, Entry, str]:
         async with live.lock:
             if live.fault or live.gone:
                 raise _faulty(live)
@@ -232,9 +233,7 @@ class Shelf:
 
     async def _checkpoint(self, live: Live, *, plain: bool) -> None:
         lab = live.lab
-        saved = Saved(
-            live.seq, lab.now_us, live.spent, lab.digest(), plain, msgspec.json.encode(lab.breakpoints), lab.checkpoint()
-        )
+        saved = Saved(live.seq, lab.now_us, live.spent, lab.digest(), plain, msgspec.json.encode(lab.breakpoints), lab.checkpoint())
         await database(journal.save_checkpoint, live.id, self.lease, saved)
         live.checkpoint_spent = live.spent
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import wraps
+from collections.abc import Callable, Coroutine
+from functools import update_wrapper
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import quote
 
@@ -22,7 +22,7 @@ from kafkalab.sandbox.limiter import ADDRESSES
 from kafkalab.sandbox.models import Sandbox
 
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], Awaitable[HttpResponseBase]]
+View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
 arender = sync_to_async(render)
 
 
@@ -38,8 +38,7 @@ def socket_path(sandbox_id: str) -> str:
 def refusals(view: View[P]) -> View[P]:
     """What a service refuses becomes a page: 404 as such; anything else sends the visitor home with the reason."""
 
-    @wraps(view)
-    async def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+    async def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         try:
             return await view(request, *args, **kwargs)
         except EngineError as wrong:
@@ -52,6 +51,7 @@ def refusals(view: View[P]) -> View[P]:
         full = "?full=1" if refusal.code == "TOO_MANY_SANDBOXES" else ""
         return redirect(reverse("learn:home") + full)
 
+    update_wrapper(guarded, view)
     return guarded
 
 
