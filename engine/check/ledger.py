@@ -183,15 +183,19 @@ class LedgerTracker:
         while True:
             page = lab.history(self.cursor, PAGE)
             for happening in page:
-                handler = _HANDLERS.get(type(happening.event))
-                if handler is not None:
-                    handler(self, happening, happening.event)
+                self.read(happening)
             if page:
                 self.cursor = page[-1].id
             if len(page) < PAGE:
                 break
         self.judge(leader_states(lab.kernel))
         self._fold()
+
+    def read(self, happening: Happening) -> None:
+        """Takes note of one event; events come in order."""
+        handler = _HANDLERS.get(type(happening.event))
+        if handler is not None:
+            handler(self, happening, happening.event)
 
     def reset(self) -> None:
         fresh = LedgerTracker()

@@ -10,8 +10,18 @@ from engine import commands as c
 from engine import limits
 from engine.check import ledger as ledger_module
 from engine.check.ledger import FATES, Ledger, LedgerRow, LedgerTracker, LogState
-from engine.events import LeaderChanged
+from engine.events import (
+    Happening,
+    LeaderChanged,
+    MessageLost,
+    NetworkCut,
+    ProduceSent,
+    RecordsAcknowledged,
+    RecordsAppended,
+    SentRecord,
+)
 from engine.lab import Lab
+from engine.messages.base import TopicPartition
 from engine.spec import ClusterSpec, TopicSpec
 
 SECOND_US = 1_000_000
@@ -164,6 +174,38 @@ def test_with_idempotence_the_same_retry_is_recognised() -> None:
     wait(lab, 5)
     row = ledger(lab).rows[-1]
     assert (row.fate, len(row.offsets)) == ("acknowledged", 1)
+
+
+def test_with_acks_0_a_record_that_never_arrived_is_lost_and_the_cut_explains_it() -> None:
+    lab = new_lab()
+    lab.submit(c.CreateProducer("app", {"acks": "0", "linger.ms": "0"}))
+    lab.submit(c.Produce("orders", "warm", producer="app"))
+    wait(lab, 3)
+    lab.submit(c.CutNetwork("app", leader(lab), one_way=True))
+    lab.submit(c.Produce("orders", "gone", producer="app"))
+    wait(lab, 1)
+    assert ledger(lab).rows[-1].fate == "in flight", "it might still arrive"
+    wait(lab, 3)
+    row = ledger(lab).rows[-1]
+    assert (row.fate, row.value, row.offset) == ("lost", "gone", -1)
+    assert any(isinstance(h.event, (MessageLost, NetworkCut)) for number in row.events if (h := lab.happening(number)) is not None)
+
+
+def test_a_record_written_behind_one_that_was_sent_later_is_reordered() -> None:
+    tracker = LedgerTracker()
+    happened = [
+        ProduceSent("app", 1, "orders", 0, 1, 1, 1, 10, 1, -1, (SentRecord(1, None, "first"),)),
+        ProduceSent("app", 1, "orders", 0, 2, 1, 1, 11, 1, -1, (SentRecord(2, None, "second"),)),
+        RecordsAppended(1, "orders", 0, 0, 0, 0, 70, "app", 11),
+        RecordsAcknowledged("app", "orders", 0, 2, 1, 0),
+        ProduceSent("app", 1, "orders", 0, 1, 2, 1, 12, 1, -1, ()),
+        RecordsAppended(1, "orders", 0, 1, 1, 0, 70, "app", 12),
+        RecordsAcknowledged("app", "orders", 0, 1, 1, 1),
+    ]
+    for number, event in enumerate(happened, 1):
+        tracker.read(Happening(number, number, "app", event, ()))
+    tracker.judge({TopicPartition("orders", 0): LogState(1, 0, 0, 2, 2, ((0, 0),))})
+    assert [(row.value, row.fate) for row in tracker.snapshot().rows] == [("first", "reordered"), ("second", "acknowledged")]
 
 
 def test_rewinding_takes_the_ledger_back() -> None:

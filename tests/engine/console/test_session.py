@@ -150,10 +150,11 @@ def test_a_line_that_is_too_long_is_refused(lab: Lab) -> None:
 
 SHARED = Lab(SPEC, seed=4)
 WORDS = st.sampled_from(
-    [*NAMES, "describe", "--topic", "orders", "--create", "--describe", "--list", "--alter", "--delete", "--partitions", "-1", "3", "99999999999",
-     "--entity-type", "topics", "brokers", "--entity-name", "--add-config", "a=b", "=", "[", "--status", "--replication", "--offset",
-     "--partition", "<<<", "'", '"', "\\", "²", "\ud800", "\0", "--", "-", "--election-type", "preferred", "--all-topic-partitions",
-     "--property", "parse.key=true", "--max-messages", "0", "--timeout-ms", "\n", "help", "--help", "--config", "x", "--replica-assignment"]
+    [*NAMES, "describe", "--topic", "orders", "--create", "--describe", "--list", "--alter", "--delete", "--partitions", "-1", "3",
+     "99999999999", "--entity-type", "topics", "brokers", "--entity-name", "--add-config", "a=b", "=", "[", "--status", "--replication",
+     "--offset", "--partition", "<<<", "'", '"', "\\", "²", "\ud800", "\0", "--", "-", "--election-type", "preferred", "\n",
+     "--all-topic-partitions", "--property", "parse.key=true", "--max-messages", "0", "--timeout-ms", "help", "--help", "--config", "x",
+     "--replica-assignment"]
 )  # fmt: skip
 
 
