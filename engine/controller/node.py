@@ -227,6 +227,8 @@ class ControllerNode:
         if broker is None or broker.fenced or broker.broker_epoch != session.broker_epoch:
             return
         silencers = out.silencers(broker_name(timer.broker_id))
+        if silencers:
+            out.because(0)  # not what once armed the timer, but what kept it from being renewed
         out.emit(BrokerSessionExpired(timer.broker_id, session.last_heartbeat_us), also=silencers)
         decision = self._decide(out)
         brokers.fence(decision, broker, "session expired")

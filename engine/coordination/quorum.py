@@ -125,6 +125,8 @@ class Quorum(QuorumServing):
 
     def _start_election(self, pre_vote: bool, silent_leader: int, out: Outbox) -> None:
         silent = out.silencers(controller_name(silent_leader)) if silent_leader >= 0 else ()
+        if silent:
+            out.because(0)  # not what once armed the timer, but what kept it from being renewed
         out.emit(events.QuorumElectionStarted(self.node_id, self.epoch, pre_vote), also=silent)
         self.votes = {self.node_id: True}
         self._set_deadline(out.now + self._election_timeout_us(out), out)

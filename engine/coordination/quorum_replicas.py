@@ -50,8 +50,12 @@ class Replicas:
             replica.last_caught_up_us = now_us
         return advanced
 
-    def told(self, replica_id: int, high_watermark: int) -> None:
-        self.progress[replica_id].told_high_watermark = high_watermark
+    def told(self, replica_id: int, high_watermark: int) -> bool:
+        """Notes what an answer says; True if that is news to the replica."""
+        replica = self.progress[replica_id]
+        news = 0 <= replica.told_high_watermark < high_watermark
+        replica.told_high_watermark = high_watermark
+        return news
 
     def is_stale(self, replica_id: int, leader_end_offset: int, high_watermark: int) -> bool:
         replica = self.progress[replica_id]

@@ -26,7 +26,8 @@ NEVER_US = 2**62
 @dataclass(slots=True)
 class QuorumServing:
     """``high_watermark``: below it lies what a majority has on disk. ``applied``: the next offset ``take_committed`` will hand out.
-    ``leader_id`` -1 is unknown; in the role "prospective" it is the leader last heard of."""
+    ``leader_id`` -1 is unknown; in the role "prospective" it is the leader last heard of. ``news_cause`` is the event that the newest commit
+    meant."""
 
     node_id: int
     voters: tuple[int, ...]
@@ -46,6 +47,8 @@ class QuorumServing:
     fetch_in_flight: int = -1
     has_fetched_from_leader: bool = False
     has_news: bool = False
+    committed_news: bool = False
+    news_cause: int = 0
     votes: dict[int, bool] = field(default_factory=dict)
     replicas: Replicas = field(default_factory=Replicas)
 
@@ -83,6 +86,9 @@ class QuorumServing:
         if not self.has_news:
             return
         self.has_news = False
+        if self.committed_news:
+            self.committed_news = False
+            self.news_cause = out.cause
         for replica_id in self.replicas.parked_ids():
             if self.replicas.is_stale(replica_id, self.log.log_end_offset, self.high_watermark):
                 parked = self.replicas.unpark(replica_id)
@@ -153,7 +159,8 @@ class QuorumServing:
         batches: tuple[bytes, ...] = ()
         if request.fetch_offset < self.log.log_end_offset:
             batches = self.log.read(request.fetch_offset, quorum_log.MAX_FETCH_BYTES)
-        self.replicas.told(request.replica_id, self.high_watermark)
+        if self.replicas.told(request.replica_id, self.high_watermark) and self.news_cause:
+            out.because(self.news_cause)  # what makes this answer worth reading is the commit, not the question
         out.send(
             source,
             messages.QuorumFetchResponse(request.correlation_id, "NONE", self.epoch, self.node_id, self.high_watermark, batches),
@@ -174,4 +181,4 @@ class QuorumServing:
         reached = self.replicas.majority_offset(others, self.log.log_end_offset)
         if reached > self.high_watermark and reached > self.epoch_start_offset:
             self.high_watermark = reached
-            self.has_news = True
+            self.has_news = self.committed_news = True

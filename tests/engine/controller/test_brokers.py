@@ -54,7 +54,7 @@ def test_why_leads_from_the_new_leader_to_the_kill() -> None:
     by_id: dict[int, Any] = {happening.id: happening for happening in cluster.events}
     chain = [cluster.happened(LeaderChanged)[0]]
     while not isinstance(chain[-1].event, NodeKilled):
-        wanted = {LeaderChanged: BrokerFenced, BrokerFenced: BrokerSessionExpired, BrokerSessionExpired: NodeKilled}
+        wanted: dict[Any, Any] = {LeaderChanged: BrokerFenced, BrokerFenced: BrokerSessionExpired, BrokerSessionExpired: NodeKilled}
         chain.append(next(by_id[c] for c in chain[-1].causes if isinstance(by_id[c].event, wanted[type(chain[-1].event)])))
     assert [type(h.event).__name__ for h in chain] == ["LeaderChanged", "BrokerFenced", "BrokerSessionExpired", "NodeKilled"]
 

@@ -11,7 +11,7 @@ from engine.coordination.quorum_state import TRANSITIONS
 from engine.events import ControllerActivated, QuorumElectionStarted, QuorumLeaderElected, QuorumLeaderResigned, QuorumLogTruncated
 from engine.messages.base import Message, Timer
 from engine.messages.instructions import BeginShutdown
-from engine.messages.quorum import VoteRequest, VoteResponse
+from engine.messages.quorum import QuorumFetchRequest, VoteRequest, VoteResponse
 from engine.metadata.records import FeatureLevel, MetadataRecord, NoOp
 from engine.sim.outbox import Outbox
 from engine.sim.rng import Stream
@@ -190,6 +190,44 @@ def test_a_voter_votes_once_per_epoch() -> None:
     cluster.run(0.01)
     granted = [m.granted for probe in answers for m in probe.received if isinstance(m, VoteResponse)]
     assert granted == [True, False, True]
+
+
+def test_a_vote_survives_the_voters_death() -> None:
+    cluster = Cluster()
+    cluster.run(5)
+    voter = next(voter for voter in VOTERS if cluster.quorum(voter).role == "follower")
+    end, epoch = cluster.quorum(voter).log.log_end_offset, cluster.quorum(voter).epoch
+    cluster.kernel.add_host("probe", "admin")
+    probe = Probe()
+    cluster.kernel.start("probe", probe, 0)
+    for candidate in (201, 202):
+        cluster.deliver(controller_name(voter), VoteRequest(1, epoch + 5, candidate, epoch, end, False), "probe")
+        cluster.run(0.01)
+        cluster.kernel.lose_power(controller_name(voter), torn=False, cause=0)
+        cluster.start(voter)
+    assert [m.granted for m in probe.received if isinstance(m, VoteResponse)] == [True, False]
+
+
+def test_a_record_of_an_earlier_epoch_is_not_committed_by_being_counted() -> None:
+    """Raft, figure 8: only a record of the leader's own epoch carries the older ones over."""
+    cluster = Cluster()
+    cluster.run(5)
+    leader = cluster.active().node_id
+    followers = [voter for voter in VOTERS if voter != leader]
+    for follower in followers:
+        cluster.kill(follower)
+    older = append(cluster, NoOp())
+    quorum = cluster.quorum(leader)
+    quorum.epoch_start_offset = older + 1  # as if the leader had found that record in its log when it was elected
+
+    def fetched_up_to(offset: int) -> int:
+        body = QuorumFetchRequest(1, followers[0], quorum.epoch, offset, quorum.epoch, 0)
+        cluster.deliver(controller_name(leader), body, controller_name(followers[0]))
+        return quorum.high_watermark
+
+    assert fetched_up_to(older + 1) == older
+    append(cluster, NoOp())
+    assert fetched_up_to(older + 2) == older + 2
 
 
 def test_a_candidate_with_a_shorter_log_gets_no_vote() -> None:
