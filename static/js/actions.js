@@ -21,7 +21,8 @@ export class Actions {
     stage.addEventListener("contextmenu", (event) => this.asked(event));
     this.menu.addEventListener("keydown", (event) => this.keys(event));
     this.menu.addEventListener("toggle", (event) => {
-      if (/** @type {ToggleEvent} */ (event).newState === "closed" && this.menu.contains(document.activeElement)) this.from?.focus();
+      if (/** @type {ToggleEvent} */ (event).newState === "closed" && this.menu.contains(document.activeElement))
+        this.from?.focus();
     });
     need("[data-close]", this.dialog).addEventListener("click", () => this.dialog.close());
     this.dialog.addEventListener("close", () => this.from?.focus());
@@ -44,10 +45,22 @@ export class Actions {
       entries.map((entry, index) => {
         if (entry.rule) return h("hr", { key: `rule${index}` });
         const hint = entry.command ? cli(entry.command) : "";
-        return h("button", { key: `${title}-${entry.label}`, type: "button", role: "menuitem", tabindex: "-1", "aria-labelledby": `item-${index}`, "aria-describedby": hint ? `item-cli-${index}` : null, on: { click: () => this.choose(entry) } }, [
-          h("span", { key: "label", id: `item-${index}` }, entry.label),
-          hint ? h("code", { key: "cli", id: `item-cli-${index}` }, hint) : null,
-        ]);
+        return h(
+          "button",
+          {
+            key: `${title}-${entry.label}`,
+            type: "button",
+            role: "menuitem",
+            tabindex: "-1",
+            "aria-labelledby": `item-${index}`,
+            "aria-describedby": hint ? `item-cli-${index}` : null,
+            on: { click: () => this.choose(entry) },
+          },
+          [
+            h("span", { key: "label", id: `item-${index}` }, entry.label),
+            hint ? h("code", { key: "cli", id: `item-cli-${index}` }, hint) : null,
+          ],
+        );
       }),
     ]);
     this.menu.setAttribute("aria-label", `Actions for ${title}`);
@@ -87,7 +100,12 @@ export class Actions {
 
   /** @param {string} type @param {any} preset */
   open(type, preset) {
-    this.ask(FORMS[type], preset, (read) => cli(build(type, read)), (read) => this.lab.submit(build(type, read)));
+    this.ask(
+      FORMS[type],
+      preset,
+      (read) => cli(build(type, read)),
+      (read) => this.lab.submit(build(type, read)),
+    );
   }
 
   /**
@@ -96,7 +114,8 @@ export class Actions {
    */
   ask(form, preset, preview, send) {
     const view = this.lab.store.view;
-    if (document.activeElement instanceof HTMLElement && !this.dialog.contains(document.activeElement)) this.from = document.activeElement;
+    if (document.activeElement instanceof HTMLElement && !this.dialog.contains(document.activeElement))
+      this.from = document.activeElement;
     need("[data-title]", this.dialog).textContent = form.title;
     const body = need("[data-body]", this.dialog);
     body.replaceChildren();
@@ -113,9 +132,9 @@ export class Actions {
     };
     render(element, [
       form.fields.map((field) => control(field, preset[field.name] ?? field.value ?? "", view)),
-      h("code.cli", { key: "cli", "data-cli": "" }, ""),
-      h("p.problem", { key: "problem", role: "alert", "data-problem": "" }, ""),
-      h("div.row", { key: "row" }, [h("button.button.primary", { type: "submit", key: "go" }, form.submit)]),
+      h("code.cli.wide", { key: "cli", "data-cli": "" }, ""),
+      h("p.problem.wide", { key: "problem", role: "alert", "data-problem": "" }, ""),
+      h("div.row.wide", { key: "row" }, [h("button.button.primary", { type: "submit", key: "go" }, form.submit)]),
     ]);
     element.addEventListener("input", say);
     element.addEventListener("submit", async (event) => {
@@ -138,17 +157,35 @@ export class Actions {
 
 /** @param {import("./forms.js").Field} field @param {any} value @param {any} view */
 function control(field, value, view) {
-  const common = { name: field.name, id: `field-${field.name}`, "aria-describedby": field.hint ? `hint-${field.name}` : null };
+  const common = {
+    name: field.name,
+    id: `field-${field.name}`,
+    "aria-describedby": field.hint ? `hint-${field.name}` : null,
+  };
   const options = field.options?.(view) ?? [];
   const input =
     field.kind === "select"
-      ? h("select", { ...common, key: "c" }, options.map((option) => h("option", { key: option, value: option, selected: option === value }, option)))
+      ? h(
+          "select",
+          { ...common, key: "c" },
+          options.map((option) => h("option", { key: option, value: option, selected: option === value }, option)),
+        )
       : field.kind === "pairs" || field.kind === "list"
         ? h("textarea.mono", { ...common, key: "c", rows: 2, spellcheck: "false", value })
         : field.kind === "check"
           ? h("input", { ...common, key: "c", type: "checkbox", checked: Boolean(value) })
-          : h("input", { ...common, key: "c", type: field.kind ?? "text", value, min: field.min, max: field.max, autocomplete: "off", required: field.kind === "number" && !field.optional });
-  return h("div.field", { key: field.name }, [
+          : h("input", {
+              ...common,
+              key: "c",
+              type: field.kind ?? "text",
+              value,
+              min: field.min,
+              max: field.max,
+              autocomplete: "off",
+              required: field.kind === "number" && !field.optional,
+            });
+  const wide = field.kind === "pairs" || field.kind === "list" || field.kind === "check";
+  return h("div.field", { key: field.name, class: wide ? "wide" : "" }, [
     h("label", { key: "l", for: common.id }, field.label),
     input,
     field.hint ? h("small", { key: "h", id: `hint-${field.name}` }, field.hint) : null,
@@ -180,7 +217,10 @@ function processEntries(node) {
   /** @type {Entry[]} */
   const entries = [{ label: "Kill", command: { type: "KillNode", node: name } }, pause];
   if (node.kind === "broker" || node.kind === "controller") {
-    entries.splice(1, 0, { label: node.kind === "broker" ? "Stop politely (controlled shutdown)" : "Stop", command: { type: "StopNode", node: name } });
+    entries.splice(1, 0, {
+      label: node.kind === "broker" ? "Stop politely (controlled shutdown)" : "Stop",
+      command: { type: "StopNode", node: name },
+    });
     entries.push({ label: "Lose power", command: { type: "LosePower", node: name } });
   }
   return entries;
@@ -205,7 +245,14 @@ function machineEntries(node) {
   );
   if (node.status === "down") entries.push({ label: "Wipe the disk", command: { type: "WipeDisk", node: name } });
   if (node.kind === "broker") {
-    entries.push({ label: "", rule: true }, { label: "Alter broker config…", form: "AlterConfig", preset: { resource_type: "broker", resource_name: String(node.id) } });
+    entries.push(
+      { label: "", rule: true },
+      {
+        label: "Alter broker config…",
+        form: "AlterConfig",
+        preset: { resource_type: "broker", resource_name: String(node.id) },
+      },
+    );
   }
   return entries;
 }
@@ -221,18 +268,37 @@ function replicaEntries(topic, partition, broker, lab) {
     { label: "Consume…", form: "CreateConsumer", preset: { topics: topic } },
     { label: "", rule: true },
     { label: "Show its log", run: () => lab.openLog(`${topic}-${partition}`) },
-    { label: "Under the microscope", run: () => lab.openBytes(broker, topic, partition, Math.max(0, (part?.logs[broker]?.log_end_offset ?? 1) - 1)) },
+    {
+      label: "Under the microscope",
+      run: () => lab.openBytes(broker, topic, partition, Math.max(0, (part?.logs[broker]?.log_end_offset ?? 1) - 1)),
+    },
     { label: "", rule: true },
     { label: "Elect the preferred leader", command: { type: "ElectLeader", election: "preferred", topic, partition } },
     { label: "Elect uncleanly", command: { type: "ElectLeader", election: "unclean", topic, partition } },
-    { label: "Move the replicas…", form: "ReassignPartition", preset: { topic, partition, replicas: part?.replicas.join(" ") } },
+    {
+      label: "Move the replicas…",
+      form: "ReassignPartition",
+      preset: { topic, partition, replicas: part?.replicas.join(" ") },
+    },
     { label: "", rule: true },
-    { label: `Alter config of ${topic}…`, form: "AlterConfig", preset: { resource_type: "topic", resource_name: topic } },
-    { label: "Add partitions…", form: "AddPartitions", preset: { topic, count: Object.keys(view.topics[topic]?.partitions ?? {}).length + 1 } },
+    {
+      label: `Alter config of ${topic}…`,
+      form: "AlterConfig",
+      preset: { resource_type: "topic", resource_name: topic },
+    },
+    {
+      label: "Add partitions…",
+      form: "AddPartitions",
+      preset: { topic, count: Object.keys(view.topics[topic]?.partitions ?? {}).length + 1 },
+    },
     { label: `Delete ${topic}`, command: { type: "DeleteTopic", topic } },
   ];
   const node = view.nodes[`broker-${broker}`];
-  if (node?.status === "down") entries.push({ label: "Flip a byte on its disk", command: { type: "CorruptDisk", node: node.name, topic, partition } });
+  if (node?.status === "down")
+    entries.push({
+      label: "Flip a byte on its disk",
+      command: { type: "CorruptDisk", node: node.name, topic, partition },
+    });
   return entries;
 }
 
@@ -242,7 +308,10 @@ function producerEntries(name, view) {
   return [
     { label: "Produce…", form: "Produce", preset: { producer: name } },
     { label: "Start a workload…", form: "StartWorkload", preset: { producer: name, name: `${name}-load` } },
-    ...running.map((/** @type {any} */ load) => ({ label: `Stop workload ${load.name}`, command: { type: "StopWorkload", name: load.name } })),
+    ...running.map((/** @type {any} */ load) => ({
+      label: `Stop workload ${load.name}`,
+      command: { type: "StopWorkload", name: load.name },
+    })),
     { label: "Close", command: { type: "CloseClient", name } },
   ];
 }
@@ -252,7 +321,10 @@ function consumerEntries(name, view) {
   const consumer = view.consumers[name];
   const at = consumer.positions[0];
   return [
-    { label: consumer.paused ? "Resume reading" : "Pause reading", command: { type: "PauseConsumer", name, paused: !consumer.paused } },
+    {
+      label: consumer.paused ? "Resume reading" : "Pause reading",
+      command: { type: "PauseConsumer", name, paused: !consumer.paused },
+    },
     { label: "Seek…", form: "SeekConsumer", preset: { name, topic: at?.topic, partition: at?.partition ?? 0 } },
     { label: "Close", command: { type: "CloseClient", name } },
   ];

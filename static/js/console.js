@@ -97,5 +97,8 @@ export function start(lab) {
     lab.reveal("console");
     return run(line);
   };
-  print("Kafka’s own tools work here: kafka-topics.sh, kafka-console-producer.sh, kafka-configs.sh … Type help.", "muted");
+  print(
+    "Kafka’s own tools work here: kafka-topics.sh, kafka-console-producer.sh, kafka-configs.sh … Type help.",
+    "muted",
+  );
 }

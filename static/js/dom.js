@@ -9,7 +9,20 @@
  */
 
 const SVG = "http://www.w3.org/2000/svg";
-const SVG_TAGS = new Set(["svg", "g", "rect", "line", "path", "circle", "text", "polygon", "title", "use", "polyline", "ellipse"]);
+const SVG_TAGS = new Set([
+  "svg",
+  "g",
+  "rect",
+  "line",
+  "path",
+  "circle",
+  "text",
+  "polygon",
+  "title",
+  "use",
+  "polyline",
+  "ellipse",
+]);
 
 /** @type {WeakMap<Element, Record<string, any>>} */
 const drawn = new WeakMap();
@@ -51,8 +64,9 @@ function create(node, inSvg) {
   const svg = node.tag === "svg" || (inSvg && SVG_TAGS.has(node.tag));
   const element = svg ? document.createElementNS(SVG, node.tag) : document.createElement(node.tag);
   /** @type {any} */ (element).__key = `${node.tag}|${node.key}`;
-  apply(element, node.attrs);
+  // Children first: a select takes a value only once it has the option.
   reconcile(element, node.children);
+  apply(element, node.attrs);
   return element;
 }
 
@@ -80,8 +94,8 @@ function reconcile(parent, wanted) {
     }
     const reuse = old.get(`${node.tag}|${node.key}`)?.shift();
     if (reuse) {
-      apply(reuse, node.attrs);
       reconcile(reuse, node.children);
+      apply(reuse, node.attrs);
       if (reuse === place) place = place.nextSibling;
       else parent.insertBefore(reuse, place);
     } else parent.insertBefore(create(node, inSvg), place);

@@ -26,16 +26,35 @@ export function start(lab) {
       if (sentence.at_us > store.clock.now_us + 1) continue;
       shown.push(sentence);
     }
-    render(list, shown.length ? shown.map(row) : h("li.empty", { key: "none" }, "Nothing has happened yet. Produce a record, or break something."));
+    render(
+      list,
+      shown.length
+        ? shown.map(row)
+        : h("li.empty", { key: "none" }, "Nothing has happened yet. Produce a record, or break something."),
+    );
   }
 
   /** @param {any} sentence */
   function row(sentence) {
-    return h("li", { key: String(sentence.id), class: sentence.kind === "CommandGiven" ? "yours" : sentence.level, "data-event": sentence.id, "data-kind": sentence.kind, on: hover(lab, sentence) }, [
-      h("time", { key: "t" }, clockText(sentence.at_us)),
-      h("span.what", { key: "w" }, sentence.text),
-      h("button.why", { key: "y", type: "button", "aria-label": `Why? ${sentence.text}`, on: { click: () => why(sentence.id) } }, "why?"),
-    ]);
+    return h(
+      "li",
+      {
+        key: String(sentence.id),
+        class: sentence.kind === "CommandGiven" ? "yours" : sentence.level,
+        "data-event": sentence.id,
+        "data-kind": sentence.kind,
+        on: hover(lab, sentence),
+      },
+      [
+        h("time", { key: "t" }, clockText(sentence.at_us)),
+        h("span.what", { key: "w" }, sentence.text),
+        h(
+          "button.why",
+          { key: "y", type: "button", "aria-label": `Why? ${sentence.text}`, on: { click: () => why(sentence.id) } },
+          "why?",
+        ),
+      ],
+    );
   }
 
   /** @param {number} id */
@@ -47,18 +66,44 @@ export function start(lab) {
     render(panel, [
       h("header.why-head", { key: "head" }, [
         h("h3", { key: "h", tabindex: "-1" }, "Why?"),
-        h("button.icon", { key: "x", type: "button", "aria-label": "Close the chain of causes", on: { click: close } }, "✕"),
+        h(
+          "button.icon",
+          { key: "x", type: "button", "aria-label": "Close the chain of causes", on: { click: close } },
+          "✕",
+        ),
       ]),
-      h("ol.chain", { key: "chain" }, chain.map((/** @type {any} */ link, /** @type {number} */ index) =>
-        h("li", { key: String(link.id), class: link.kind === "CommandGiven" ? "root" : index === chain.length - 1 ? "leaf" : "", "data-kind": link.kind, on: hover(lab, link) }, [
-          h("time", { key: "t" }, clockText(link.at_us)),
-          h("span.what", { key: "w" }, link.text),
-          h("span.links", { key: "l" }, [
-            h("button.why", { key: "show", type: "button", on: { click: () => lab.flash(link.objects) } }, "show"),
-            h("button.why", { key: "go", type: "button", "aria-label": `Go to ${clockText(link.at_us)}`, on: { click: () => lab.ask("seek", { at_us: link.at_us }) } }, "go there"),
-          ]),
-        ]),
-      )),
+      h(
+        "ol.chain",
+        { key: "chain" },
+        chain.map((/** @type {any} */ link, /** @type {number} */ index) =>
+          h(
+            "li",
+            {
+              key: String(link.id),
+              class: link.kind === "CommandGiven" ? "root" : index === chain.length - 1 ? "leaf" : "",
+              "data-kind": link.kind,
+              on: hover(lab, link),
+            },
+            [
+              h("time", { key: "t" }, clockText(link.at_us)),
+              h("span.what", { key: "w" }, link.text),
+              h("span.links", { key: "l" }, [
+                h("button.why", { key: "show", type: "button", on: { click: () => lab.flash(link.objects) } }, "show"),
+                h(
+                  "button.why",
+                  {
+                    key: "go",
+                    type: "button",
+                    "aria-label": `Go to ${clockText(link.at_us)}`,
+                    on: { click: () => lab.ask("seek", { at_us: link.at_us }) },
+                  },
+                  "go there",
+                ),
+              ]),
+            ],
+          ),
+        ),
+      ),
     ]);
     const last = chain[chain.length - 1];
     if (last) lab.flash(last.objects);

@@ -28,7 +28,14 @@ export const FORMS = {
       { name: "key", label: "Key", optional: true, hint: "equal keys go to one partition" },
       { name: "count", label: "How many", kind: "number", value: 1, min: 1, max: 1000 },
       { name: "producer", label: "Producer", value: "producer", hint: "a new name makes one with Kafka’s defaults" },
-      { name: "partition", label: "Partition", kind: "number", optional: true, min: 0, hint: "empty: the partitioner chooses" },
+      {
+        name: "partition",
+        label: "Partition",
+        kind: "number",
+        optional: true,
+        min: 0,
+        hint: "empty: the partitioner chooses",
+      },
     ],
   },
   CreateTopic: {
@@ -38,7 +45,13 @@ export const FORMS = {
       { name: "topic", label: "Name", value: "orders" },
       { name: "partitions", label: "Partitions", kind: "number", value: 1, min: 1, max: 64 },
       { name: "replication_factor", label: "Replication factor", kind: "number", value: 3, min: 1, max: 9 },
-      { name: "configs", label: "Settings", kind: "pairs", value: "", hint: "one per line, such as min.insync.replicas=2" },
+      {
+        name: "configs",
+        label: "Settings",
+        kind: "pairs",
+        value: "",
+        hint: "one per line, such as min.insync.replicas=2",
+      },
     ],
   },
   AlterConfig: {
@@ -56,7 +69,13 @@ export const FORMS = {
     submit: "Create",
     fields: [
       { name: "name", label: "Name", value: "producer" },
-      { name: "configs", label: "Settings", kind: "pairs", value: "acks=all", hint: "the Java client’s names; defaults are Kafka’s" },
+      {
+        name: "configs",
+        label: "Settings",
+        kind: "pairs",
+        value: "acks=all",
+        hint: "the Java client’s names; defaults are Kafka’s",
+      },
     ],
   },
   CreateConsumer: {
@@ -116,7 +135,15 @@ export const FORMS = {
     submit: "Apply",
     fields: [
       { name: "node", label: "Machine", kind: "select", options: machines },
-      { name: "write_delay_ms", label: "Each write takes, ms", kind: "number", value: 200, min: 0, max: 60000, hint: "0: as new" },
+      {
+        name: "write_delay_ms",
+        label: "Each write takes, ms",
+        kind: "number",
+        value: 200,
+        min: 0,
+        max: 60000,
+        hint: "0: as new",
+      },
     ],
   },
   AddPartitions: {
@@ -124,7 +151,15 @@ export const FORMS = {
     submit: "Add",
     fields: [
       { name: "topic", label: "Topic", kind: "select", options: topics },
-      { name: "count", label: "New total", kind: "number", value: 2, min: 1, max: 64, hint: "keys will map to other partitions" },
+      {
+        name: "count",
+        label: "New total",
+        kind: "number",
+        value: 2,
+        min: 1,
+        max: 64,
+        hint: "keys will map to other partitions",
+      },
     ],
   },
   ReassignPartition: {
@@ -143,8 +178,20 @@ export const FORK = {
   title: "Fork here",
   submit: "Fork",
   fields: [
-    { name: "of", label: "What differs", kind: "select", options: changeable, hint: "the twin has had this setting from its start" },
-    { name: "configs", label: "Its setting", kind: "pairs", value: "acks=all", hint: "one per line; not read when nothing differs" },
+    {
+      name: "of",
+      label: "What differs",
+      kind: "select",
+      options: changeable,
+      hint: "the twin has had this setting from its start",
+    },
+    {
+      name: "configs",
+      label: "Its setting",
+      kind: "pairs",
+      value: "acks=all",
+      hint: "one per line; not read when nothing differs",
+    },
     { name: "replay", label: "Let the twin meet all that happened here since", kind: "check", value: true },
   ],
 };
@@ -156,7 +203,9 @@ function changeable(view) {
   const internal = (/** @type {string} */ name) => view.topics[name].internal;
   return [
     ...Object.keys(view?.producers ?? {}).map((name) => `producer ${name}`),
-    ...topics(view).filter((name) => !internal(name)).map((name) => `topic ${name}`),
+    ...topics(view)
+      .filter((name) => !internal(name))
+      .map((name) => `topic ${name}`),
     ...Object.keys(view?.consumers ?? {}).map((name) => `consumer ${name}`),
     "broker (all)",
     NOTHING,
@@ -167,7 +216,10 @@ function changeable(view) {
 export function forkOf(read) {
   const [resource, name] = String(read("of")).split(" ");
   if (resource === NOTHING) return { replay: false };
-  return { change: { resource, name: resource === "broker" ? "" : name, configs: pairs(read("configs")) }, replay: read("replay") };
+  return {
+    change: { resource, name: resource === "broker" ? "" : name, configs: pairs(read("configs")) },
+    replay: read("replay"),
+  };
 }
 
 /** @param {string} text @returns {Record<string, string>} */
@@ -193,7 +245,8 @@ export function build(type, read) {
     if (field.optional && raw === "") continue;
     if (field.kind === "number") command[field.name] = Number(raw);
     else if (field.kind === "pairs") command[field.name] = pairs(raw);
-    else if (field.kind === "list") command[field.name] = field.name === "replicas" ? words(raw).map(Number) : words(raw);
+    else if (field.kind === "list")
+      command[field.name] = field.name === "replicas" ? words(raw).map(Number) : words(raw);
     else command[field.name] = raw;
   }
   if (type === "Produce" && command.value === undefined) command.value = null;
@@ -220,7 +273,9 @@ export function cli(c) {
     case "LosePower":
       return `ipmitool -H ${c.node} chassis power off`;
     case "CutNetwork":
-      return c.target === "*" ? `ip link set eth0 down   # on ${c.source}` : `iptables -A INPUT -s ${c.source} -j DROP   # on ${c.target}`;
+      return c.target === "*"
+        ? `ip link set eth0 down   # on ${c.source}`
+        : `iptables -A INPUT -s ${c.source} -j DROP   # on ${c.target}`;
     case "HealNetwork":
       return "iptables -F INPUT; tc qdisc del dev eth0 root";
     case "DegradeNetwork":

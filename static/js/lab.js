@@ -51,7 +51,9 @@ class LabPage {
     this.motion = startMotion(need("#view-cluster"), this);
     this.tabs(need('[role="tablist"]'), (name) => this.show(name));
     const panes = document.querySelector("[data-panes]");
-    if (panes) for (const button of panes.querySelectorAll("button")) button.addEventListener("click", () => this.reveal(button.dataset.pane ?? "stage"));
+    if (panes)
+      for (const button of panes.querySelectorAll("button"))
+        button.addEventListener("click", () => this.reveal(button.dataset.pane ?? "stage"));
     startTimeline(this);
     startFeed(this);
     startConsole(this);
@@ -75,7 +77,8 @@ class LabPage {
     });
     socket.addEventListener("notice", (/** @type {any} */ event) => this.toast(String(event.detail.message ?? "")));
     socket.addEventListener("error", (/** @type {any} */ event) => {
-      if (event.detail.ref === undefined || event.detail.ref === null) this.toast(String(event.detail.error?.message ?? "The lab refused this."));
+      if (event.detail.ref === undefined || event.detail.ref === null)
+        this.toast(String(event.detail.error?.message ?? "The lab refused this."));
     });
     socket.addEventListener("state", () => this.badge());
     store.addEventListener("draw", () => this.draw());
@@ -84,7 +87,12 @@ class LabPage {
 
   badge() {
     const badge = need("#connection");
-    const words = { connecting: "connecting", live: "live", lost: "connection lost, trying again", refused: "this lab is not yours or is gone" };
+    const words = {
+      connecting: "connecting",
+      live: "live",
+      lost: "connection lost, trying again",
+      refused: "this lab is not yours or is gone",
+    };
     badge.dataset.state = this.socket.state;
     badge.textContent = words[/** @type {keyof typeof words} */ (this.socket.state)] ?? this.socket.state;
   }

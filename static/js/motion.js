@@ -86,7 +86,10 @@ export function start(stage, lab) {
     dot.append(title);
     layer.append(path, dot);
     const { speed } = store.clock;
-    const lasts = Math.max(MIN_FLIGHT_MS, speed > 0 ? (flight.arrives_us - flight.sent_us) / 1000 / speed : MIN_FLIGHT_MS);
+    const lasts = Math.max(
+      MIN_FLIGHT_MS,
+      speed > 0 ? (flight.arrives_us - flight.sent_us) / 1000 / speed : MIN_FLIGHT_MS,
+    );
     dots.set(flight.id, { dot, path, length: path.getTotalLength(), born, lasts: Math.min(lasts, 6000), flight });
   }
 
@@ -123,7 +126,9 @@ export function start(stage, lab) {
       const at = store.clock.now_us;
       for (const [id, entry] of dots) {
         const { flight } = entry;
-        const share = running ? (now - entry.born) / entry.lasts : (at - flight.sent_us) / Math.max(1, flight.arrives_us - flight.sent_us);
+        const share = running
+          ? (now - entry.born) / entry.lasts
+          : (at - flight.sent_us) / Math.max(1, flight.arrives_us - flight.sent_us);
         if (running && share >= 1) {
           land(id);
           continue;
@@ -140,7 +145,8 @@ export function start(stage, lab) {
   function news(event) {
     if (calm() || stage.hidden) return;
     const fresh = event.detail.fresh.filter((/** @type {any} */ s) => s.level === "major").slice(-MAX_PULSES);
-    for (const sentence of fresh) for (const element of lab.find(sentence.objects.slice(0, 3))) pulse(element, sentence.kind);
+    for (const sentence of fresh)
+      for (const element of lab.find(sentence.objects.slice(0, 3))) pulse(element, sentence.kind);
   }
 
   /** @param {Element} element @param {string} kind */
@@ -180,7 +186,13 @@ export function start(stage, lab) {
     ghost.style.setProperty("top", `${box.top}px`);
     document.body.append(ghost);
     ghost
-      .animate([{ transform: "none", opacity: 1 }, { transform: "translate(26px, 46px) rotate(12deg)", opacity: 0 }], { duration: 900, easing: "cubic-bezier(.3,0,.8,.4)" })
+      .animate(
+        [
+          { transform: "none", opacity: 1 },
+          { transform: "translate(26px, 46px) rotate(12deg)", opacity: 0 },
+        ],
+        { duration: 900, easing: "cubic-bezier(.3,0,.8,.4)" },
+      )
       .finished.finally(() => ghost.remove());
   }
 

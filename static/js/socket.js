@@ -82,7 +82,9 @@ export class Socket extends EventTarget {
   /** @param {string} type @param {Record<string, any>} [content] @returns {Promise<any>} */
   request(type, content = {}) {
     if (this.wire?.readyState !== WebSocket.OPEN) {
-      return Promise.reject(new Refusal({ message: "The lab is not connected just now. It will be tried again by itself." }));
+      return Promise.reject(
+        new Refusal({ message: "The lab is not connected just now. It will be tried again by itself." }),
+      );
     }
     const ref = ++this.ref;
     return new Promise((resolve, reject) => {

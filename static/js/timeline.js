@@ -68,7 +68,9 @@ export function start(lab) {
           ? button("pause", "Pause (space)", "M4 3h3v10H4zm5 0h3v10H9z", playPause)
           : button("play", "Play (space)", "M4 2.5v11l9-5.5z", playPause),
         button("step", "One step (.)", "M3 3v10l7-5zm8 0h2v10h-2z", () => ask("step", {})),
-        behind ? button("end", "To the newest moment", "M3 3v10l7-5zm8 0h2v10h-2zM13 3h1v10h-1z", () => seek(clock.end_us)) : null,
+        behind
+          ? button("end", "To the newest moment", "M3 3v10l7-5zm8 0h2v10h-2zM13 3h1v10h-1z", () => seek(clock.end_us))
+          : null,
       ]),
       h("output.clock", { key: "clock", "aria-live": "off" }, clockText(dragging ?? store.now())),
       h("fieldset.speeds", { key: "speeds" }, [
@@ -88,7 +90,11 @@ export function start(lab) {
         ),
       ]),
       h("div.scrub", { key: "scrub" }, [
-        h("svg.ticks", { key: "ticks", viewBox: "0 0 1000 16", preserveAspectRatio: "none", "aria-hidden": "true" }, ticks(store, reach)),
+        h(
+          "svg.ticks",
+          { key: "ticks", viewBox: "0 0 1000 16", preserveAspectRatio: "none", "aria-hidden": "true" },
+          ticks(store, reach),
+        ),
         h("input", {
           key: "range",
           type: "range",
@@ -108,18 +114,37 @@ export function start(lab) {
               h("span.sr", { key: "t" }, "Branch"),
               h(
                 "select",
-                { key: "s", value: String(clock.branch), on: { change: (/** @type {Event} */ e) => ask("branch", { branch: Number(/** @type {HTMLSelectElement} */ (e.target).value) }) } },
+                {
+                  key: "s",
+                  value: String(clock.branch),
+                  on: {
+                    change: (/** @type {Event} */ e) =>
+                      ask("branch", { branch: Number(/** @type {HTMLSelectElement} */ (e.target).value) }),
+                  },
+                },
                 branches(clock).map((/** @type {any} */ branch) =>
-                  h("option", { key: String(branch.id), value: String(branch.id), selected: String(branch.id) === String(clock.branch) }, `branch ${branch.id}${branch.parent >= 0 ? ` from ${clockText(branch.forked_at_us)}` : ""}`),
+                  h(
+                    "option",
+                    {
+                      key: String(branch.id),
+                      value: String(branch.id),
+                      selected: String(branch.id) === String(clock.branch),
+                    },
+                    `branch ${branch.id}${branch.parent >= 0 ? ` from ${clockText(branch.forked_at_us)}` : ""}`,
+                  ),
                 ),
               ),
             ])
           : null,
         h("button.button.small", { key: "fork", type: "button", on: { click: () => lab.fork() } }, "Fork here"),
-        h("button.button.small", { key: "when", type: "button", popovertarget: "breakpoints", "aria-haspopup": "dialog" }, [
-          "Pause when…",
-          clock.breakpoints?.length ? h("b.pill", { key: "n" }, String(clock.breakpoints.length)) : null,
-        ]),
+        h(
+          "button.button.small",
+          { key: "when", type: "button", popovertarget: "breakpoints", "aria-haspopup": "dialog" },
+          [
+            "Pause when…",
+            clock.breakpoints?.length ? h("b.pill", { key: "n" }, String(clock.breakpoints.length)) : null,
+          ],
+        ),
       ]),
     ]);
     breakpoints();
@@ -142,7 +167,9 @@ export function start(lab) {
   /** Arrow keys go from event to event: a microsecond is too small a step for a hand. @param {KeyboardEvent} event */
   function nudge(event) {
     const now = store.clock.now_us;
-    const times = store.sentences.filter((/** @type {any} */ s) => s.level !== "trace").map((/** @type {any} */ s) => s.at_us);
+    const times = store.sentences
+      .filter((/** @type {any} */ s) => s.level !== "trace")
+      .map((/** @type {any} */ s) => s.at_us);
     const second = event.shiftKey ? 10_000_000 : 1_000_000;
     /** @type {Record<string, number | undefined>} */
     const to = {
@@ -161,18 +188,33 @@ export function start(lab) {
 
   function breakpoints() {
     const list = need("[data-breakpoints]");
-    render(list, (store.clock.breakpoints ?? []).map((/** @type {any} */ point) =>
-      h("li", { key: String(point.id) }, [
-        h("span", { key: "t" }, [
-          WHENS.find(([name]) => name === point.event)?.[1] ?? point.event,
-          point.topic ? ` (${point.topic}${point.partition >= 0 ? `-${point.partition}` : ""})` : "",
+    render(
+      list,
+      (store.clock.breakpoints ?? []).map((/** @type {any} */ point) =>
+        h("li", { key: String(point.id) }, [
+          h("span", { key: "t" }, [
+            WHENS.find(([name]) => name === point.event)?.[1] ?? point.event,
+            point.topic ? ` (${point.topic}${point.partition >= 0 ? `-${point.partition}` : ""})` : "",
+          ]),
+          h(
+            "button.icon",
+            {
+              key: "x",
+              type: "button",
+              "aria-label": "Remove",
+              on: { click: () => ask("breakpoint", { remove: point.id }) },
+            },
+            "✕",
+          ),
         ]),
-        h("button.icon", { key: "x", type: "button", "aria-label": "Remove", on: { click: () => ask("breakpoint", { remove: point.id }) } }, "✕"),
-      ]),
-    ));
+      ),
+    );
   }
 
-  render(need("[data-when]"), WHENS.map(([name, words]) => h("option", { key: name, value: name }, words)));
+  render(
+    need("[data-when]"),
+    WHENS.map(([name, words]) => h("option", { key: name, value: name }, words)),
+  );
   need("[data-breakpoint-form]").addEventListener("submit", (event) => {
     event.preventDefault();
     ask("breakpoint", { event: /** @type {HTMLSelectElement} */ (need("[data-when]")).value });
@@ -211,9 +253,17 @@ function branches(clock) {
 
 /** @param {string} key @param {string} label @param {string} path @param {() => void} click */
 function button(key, label, path, click) {
-  return h("button.icon", { key, type: "button", "aria-label": label, title: label, "data-transport": key, on: { click } }, [
-    h("svg", { key: "svg", viewBox: "0 0 16 16", "aria-hidden": "true" }, h("path", { d: path, fill: "currentColor" })),
-  ]);
+  return h(
+    "button.icon",
+    { key, type: "button", "aria-label": label, title: label, "data-transport": key, on: { click } },
+    [
+      h(
+        "svg",
+        { key: "svg", viewBox: "0 0 16 16", "aria-hidden": "true" },
+        h("path", { d: path, fill: "currentColor" }),
+      ),
+    ],
+  );
 }
 
 /** @param {any} store @param {boolean} behind */
@@ -231,13 +281,21 @@ function notice(store, behind) {
 function ticks(store, reach) {
   const { begin_us, now_us } = store.clock;
   const width = Math.max(reach - begin_us, 1);
-  const major = store.sentences.filter((/** @type {any} */ s) => s.level === "major" && s.at_us >= begin_us).slice(-MAX_TICKS);
+  const major = store.sentences
+    .filter((/** @type {any} */ s) => s.level === "major" && s.at_us >= begin_us)
+    .slice(-MAX_TICKS);
   return [
     ...major.map((/** @type {any} */ s) => {
       const x = ((s.at_us - begin_us) / width) * 1000;
       const yours = s.kind === "CommandGiven";
       return h("line", { key: String(s.id), x1: x, x2: x, y1: yours ? 0 : 4, y2: 16, class: yours ? "yours" : "" });
     }),
-    h("line.now", { key: "now", x1: ((now_us - begin_us) / width) * 1000, x2: ((now_us - begin_us) / width) * 1000, y1: 0, y2: 16 }),
+    h("line.now", {
+      key: "now",
+      x1: ((now_us - begin_us) / width) * 1000,
+      x2: ((now_us - begin_us) / width) * 1000,
+      y1: 0,
+      y2: 16,
+    }),
   ];
 }

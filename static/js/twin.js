@@ -42,36 +42,95 @@ function draw() {
     const totals = side.ledger?.totals ?? {};
     const theirs = other.ledger?.totals ?? {};
     render(side.root, [
-      h("p.twin-clock", { key: "clock" }, [h("b", { key: "b" }, clockText(view.now_us)), clock.running ? ` running at ${clock.speed < 0 ? "full speed" : `${clock.speed}×`}` : " paused"]),
+      h("p.twin-clock", { key: "clock" }, [
+        h("b", { key: "b" }, clockText(view.now_us)),
+        clock.running ? ` running at ${clock.speed < 0 ? "full speed" : `${clock.speed}×`}` : " paused",
+      ]),
       h("table.twin-ledger", { key: "ledger" }, [
         h("caption", { key: "c" }, "Delivery ledger"),
-        h("tbody", { key: "b" }, Object.keys(FATE).map((fate) => {
-          const differs = (totals[fate] ?? 0) !== (theirs[fate] ?? 0);
-          return h("tr", { key: fate, class: `${differs ? "differs" : ""} ${totals[fate] ? "" : "none"}`, "data-fate": fate }, [
-            h("th", { key: "f", scope: "row" }, h("span.fate", { class: fateClass(fate) }, `${FATE[fate][0]} ${fate}`)),
-            h("td.num", { key: "n" }, String(totals[fate] ?? 0)),
-          ]);
-        })),
+        h(
+          "tbody",
+          { key: "b" },
+          Object.keys(FATE).map((fate) => {
+            const differs = (totals[fate] ?? 0) !== (theirs[fate] ?? 0);
+            return h(
+              "tr",
+              { key: fate, class: `${differs ? "differs" : ""} ${totals[fate] ? "" : "none"}`, "data-fate": fate },
+              [
+                h(
+                  "th",
+                  { key: "f", scope: "row" },
+                  h("span.fate", { class: fateClass(fate) }, `${FATE[fate][0]} ${fate}`),
+                ),
+                h("td.num", { key: "n" }, String(totals[fate] ?? 0)),
+              ],
+            );
+          }),
+        ),
       ]),
       h("table", { key: "parts" }, [
         h("caption", { key: "c" }, "Partitions"),
-        h("thead", { key: "h" }, h("tr", {}, ["Partition", "Leader", "Epoch", "ISR", "HW", "LEO"].map((name) => h("th", { key: name, scope: "col" }, name)))),
-        h("tbody", { key: "b" }, partitionsOf(view).filter(({ topic }) => !topic.internal).map(({ id, partition }) => {
-          const twin = other.store.view?.topics[partition.topic]?.partitions[partition.partition];
-          return h("tr", { key: id }, [
-            h("th", { key: "p", scope: "row" }, id),
-            ...[["leader", partition.leader], ["leader_epoch", partition.leader_epoch], ["isr", partition.isr.join(", ")], ["high_watermark", partition.high_watermark], ["log_end_offset", partition.log_end_offset]].map(([name, value]) => {
-              const theirs = twin ? (name === "isr" ? twin.isr.join(", ") : twin[name]) : value;
-              return h("td", { key: name, class: theirs === value ? "" : "differs" }, String(value));
+        h(
+          "thead",
+          { key: "h" },
+          h(
+            "tr",
+            {},
+            ["Partition", "Leader", "Epoch", "ISR", "HW", "LEO"].map((name) =>
+              h("th", { key: name, scope: "col" }, name),
+            ),
+          ),
+        ),
+        h(
+          "tbody",
+          { key: "b" },
+          partitionsOf(view)
+            .filter(({ topic }) => !topic.internal)
+            .map(({ id, partition }) => {
+              const twin = other.store.view?.topics[partition.topic]?.partitions[partition.partition];
+              return h("tr", { key: id }, [
+                h("th", { key: "p", scope: "row" }, id),
+                ...[
+                  ["leader", partition.leader],
+                  ["leader_epoch", partition.leader_epoch],
+                  ["isr", partition.isr.join(", ")],
+                  ["high_watermark", partition.high_watermark],
+                  ["log_end_offset", partition.log_end_offset],
+                ].map(([name, value]) => {
+                  const theirs = twin ? (name === "isr" ? twin.isr.join(", ") : twin[name]) : value;
+                  return h("td", { key: name, class: theirs === value ? "" : "differs" }, String(value));
+                }),
+              ]);
             }),
-          ]);
-        })),
+        ),
       ]),
-      h("table", { key: "producers" }, [
-        h("caption", { key: "c" }, "Producers"),
-        h("thead", { key: "h" }, h("tr", {}, ["Producer", "acks", "Sent", "Acked", "Failed"].map((name) => h("th", { key: name, scope: "col" }, name)))),
-        h("tbody", { key: "b" }, Object.values(view.producers).map((item) => h("tr", { key: item.name }, [item.name, item.configs.acks ?? "all", item.sent, item.acknowledged, item.failed].map((value, column) => h(column ? "td" : "th", { key: String(column), scope: column ? null : "row" }, String(value)))))),
-      ]),
+      Object.keys(view.producers).length > 0 &&
+        h("table", { key: "producers" }, [
+          h("caption", { key: "c" }, "Producers"),
+          h(
+            "thead",
+            { key: "h" },
+            h(
+              "tr",
+              {},
+              ["Producer", "acks", "Sent", "Acked", "Failed"].map((name) => h("th", { key: name, scope: "col" }, name)),
+            ),
+          ),
+          h(
+            "tbody",
+            { key: "b" },
+            Object.values(view.producers).map((item) =>
+              h(
+                "tr",
+                { key: item.name },
+                [item.name, item.configs.acks ?? "all", item.sent, item.acknowledged, item.failed].map(
+                  (value, column) =>
+                    h(column ? "td" : "th", { key: String(column), scope: column ? null : "row" }, String(value)),
+                ),
+              ),
+            ),
+          ),
+        ]),
     ]);
   });
 }

@@ -26,18 +26,28 @@ export function logBar(replica, range, leads) {
   const cuts = replica.tail
     .map((/** @type {any} */ batch) => batch.base_offset)
     .filter((/** @type {number} */ offset) => offset > Math.max(low, start) && offset < end);
-  return h("svg.bar", { class: `tone-${tone}`, viewBox: `0 0 1000 ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, [
-    h("rect.bar-room", { key: "room", x: 0, y: 3, width: 1000, height: HEIGHT - 6 }),
-    h("rect.bar-open", { key: "open", x: x(start), y: 1.5, width: Math.max(0, x(end) - x(start)), height: HEIGHT - 3 }),
-    h("rect.bar-done", { key: "done", x: x(start), y: 1, width: Math.max(0, x(hw) - x(start)), height: HEIGHT - 2 }),
-    ...cuts.map((/** @type {number} */ offset) =>
-      h("line.bar-cut", { key: `c${offset}`, x1: x(offset), x2: x(offset), y1: 0, y2: HEIGHT }),
-    ),
-    end > low && replica.role !== "offline"
-      ? h("line.bar-leo", { key: "leo", x1: x(end), x2: x(end), y1: 0, y2: HEIGHT })
-      : null,
-    replica.high_watermark >= 0 && replica.role !== "offline"
-      ? h("line.bar-hw", { key: "hw", x1: x(hw), x2: x(hw), y1: -2, y2: HEIGHT + 2 })
-      : null,
-  ]);
+  return h(
+    "svg.bar",
+    { class: `tone-${tone}`, viewBox: `0 0 1000 ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    [
+      h("rect.bar-room", { key: "room", x: 0, y: 3, width: 1000, height: HEIGHT - 6 }),
+      h("rect.bar-open", {
+        key: "open",
+        x: x(start),
+        y: 1.5,
+        width: Math.max(0, x(end) - x(start)),
+        height: HEIGHT - 3,
+      }),
+      h("rect.bar-done", { key: "done", x: x(start), y: 1, width: Math.max(0, x(hw) - x(start)), height: HEIGHT - 2 }),
+      ...cuts.map((/** @type {number} */ offset) =>
+        h("line.bar-cut", { key: `c${offset}`, x1: x(offset), x2: x(offset), y1: 0, y2: HEIGHT }),
+      ),
+      end > low && replica.role !== "offline"
+        ? h("line.bar-leo", { key: "leo", x1: x(end), x2: x(end), y1: 0, y2: HEIGHT })
+        : null,
+      replica.high_watermark >= 0 && replica.role !== "offline"
+        ? h("line.bar-hw", { key: "hw", x1: x(hw), x2: x(hw), y1: -2, y2: HEIGHT + 2 })
+        : null,
+    ],
+  );
 }

@@ -26,9 +26,15 @@ export function create(root, lab) {
         h("button.ghost", { key: "+", type: "button", on: { click: makeProducer } }, "+ Producer"),
         h("button.ghost", { key: "produce", type: "button", on: { click: produce } }, "Produce…"),
       ]),
-      h("div.machines", { key: "machines" }, nodesOf(view, "broker").map((node) => machine(view, node, few))),
+      h(
+        "div.machines",
+        { key: "machines" },
+        nodesOf(view, "broker").map((node) => machine(node, few)),
+      ),
       h("div.band.below", { key: "aside" }, [
-        parts.length === 0 ? h("p.empty", { key: "none" }, "No topic yet. Create one to give the brokers something to keep.") : null,
+        parts.length === 0
+          ? h("p.empty", { key: "none" }, "No topic yet. Create one to give the brokers something to keep.")
+          : null,
         h("button.ghost", { key: "+t", type: "button", on: { click: makeTopic } }, "+ Topic"),
         Object.values(view.topics).some((topic) => topic.internal)
           ? toggle("internal", "Internal topics", internal, () => {
@@ -66,24 +72,28 @@ export function create(root, lab) {
 const toggle = (key, label, on, click) =>
   h("button.ghost", { key, type: "button", "aria-pressed": String(on), on: { click } }, label);
 
-/** @param {any} view @param {any} node @param {any[]} parts */
-function machine(view, node, parts) {
+/** @param {any} node @param {any[]} parts */
+function machine(node, parts) {
   const [shape, tone, words] = nodeState(node);
   const mine = parts.filter(({ partition }) => partition.logs[node.id] ?? partition.replicas.includes(node.id));
-  return h("article.machine", { key: node.name, class: `is-${words}`, "data-anchor": node.name, "data-concerns": node.name }, [
-    h("button.machine-head", { key: "head", type: "button", "data-object": node.name, "aria-haspopup": "menu" }, [
-      mark(shape, tone),
-      h("strong", { key: "name" }, spoken(node.name)),
-      node.rack ? h("span.rack", { key: "rack" }, node.rack) : null,
-      h("span.state", { key: "state", class: `tone-${tone}` }, words),
-      h("span.leads", { key: "leads" }, node.leader_count ? `leads ${node.leader_count}` : ""),
-    ]),
-    h("div.replicas", { key: "replicas" }, [
-      mine.map(({ id, topic, partition }) => replicaRow(node, id, topic, partition)),
-      mine.length === 0 ? h("p.empty", { key: "none" }, "no replicas") : null,
-    ]),
-    disk(node),
-  ]);
+  return h(
+    "article.machine",
+    { key: node.name, class: `is-${words}`, "data-anchor": node.name, "data-concerns": node.name },
+    [
+      h("button.machine-head", { key: "head", type: "button", "data-object": node.name, "aria-haspopup": "menu" }, [
+        mark(shape, tone),
+        h("strong", { key: "name" }, spoken(node.name)),
+        node.rack ? h("span.rack", { key: "rack" }, node.rack) : null,
+        h("span.state", { key: "state", class: `tone-${tone}` }, words),
+        h("span.leads", { key: "leads" }, node.leader_count ? `leads ${node.leader_count}` : ""),
+      ]),
+      h("div.replicas", { key: "replicas" }, [
+        mine.map(({ id, topic, partition }) => replicaRow(node, id, topic, partition)),
+        mine.length === 0 ? h("p.empty", { key: "none" }, "no replicas") : null,
+      ]),
+      disk(node),
+    ],
+  );
 }
 
 /** @param {any} node */
@@ -104,7 +114,13 @@ function disk(node) {
 /** @param {any} node @param {string} id @param {any} topic @param {any} partition */
 function replicaRow(node, id, topic, partition) {
   const leads = partition.leader === node.id;
-  const log = partition.logs[node.id] ?? { role: "none", state: "catching up", tail: [], log_end_offset: -1, high_watermark: -1 };
+  const log = partition.logs[node.id] ?? {
+    role: "none",
+    state: "catching up",
+    tail: [],
+    log_end_offset: -1,
+    high_watermark: -1,
+  };
   const [shape, tone] = replicaState(log);
   const inIsr = partition.isr.includes(node.id);
   const eligible = partition.elr.includes(node.id);
@@ -176,7 +192,9 @@ function producerChip(view, producer) {
       producer.failed ? h("span.count.tone-offline", { key: "fail" }, `${producer.failed} failed`) : null,
       producer.workloads
         .filter((/** @type {any} */ load) => load.running)
-        .map((/** @type {any} */ load) => h("span.setting", { key: load.name }, `${load.records_per_second}/s → ${load.topic}`)),
+        .map((/** @type {any} */ load) =>
+          h("span.setting", { key: load.name }, `${load.records_per_second}/s → ${load.topic}`),
+        ),
     ],
   );
 }
@@ -236,7 +254,9 @@ function controllerChip(view, node) {
       h("strong", { key: "name" }, spoken(node.name)),
       h("span.setting", { key: "role" }, node.status === "up" ? node.role || "unattached" : node.status),
       node.epoch >= 0 ? h("span.count", { key: "epoch" }, `epoch ${node.epoch}`) : null,
-      node.log_end_offset >= 0 ? h("span.count", { key: "leo" }, `LEO ${node.log_end_offset} HW ${node.high_watermark}`) : null,
+      node.log_end_offset >= 0
+        ? h("span.count", { key: "leo" }, `LEO ${node.log_end_offset} HW ${node.high_watermark}`)
+        : null,
     ],
   );
 }

@@ -40,17 +40,25 @@ export function create(root, lab) {
             parts.map(({ id }) => h("option", { key: id, value: id, selected: id === current.id }, id)),
           ),
         ]),
-        h("span.fact", { key: "leader" }, [mark("leader"), partition.leader < 0 ? "no leader" : `broker ${partition.leader}`]),
+        h("span.fact", { key: "leader" }, [
+          mark("leader"),
+          partition.leader < 0 ? "no leader" : `broker ${partition.leader}`,
+        ]),
         h("span.fact", { key: "epoch" }, `leader epoch ${partition.leader_epoch}`),
         h("span.fact", { key: "isr" }, [mark("isr"), `ISR ${partition.isr.join(", ") || "empty"}`]),
         h("span.fact", { key: "min" }, `min.insync.replicas ${partition.min_isr}`),
         partition.elr.length ? h("span.fact", { key: "elr" }, `ELR ${partition.elr.join(", ")}`) : null,
         h("span.fact", { key: "st", class: `tone-${partitionTone(partition.status)}` }, partition.status),
       ]),
-      h("div.log-rows", { key: "rows", tabindex: "0", role: "region", "aria-label": `Logs of ${current.id}` }, rows(lab, current.id, topic, partition)),
+      h(
+        "div.log-rows",
+        { key: "rows", tabindex: "0", role: "region", "aria-label": `Logs of ${current.id}` },
+        rows(lab, current.id, topic, partition),
+      ),
       h("p.caption", { key: "caption" }, [
-        mark("hw"), "high watermark: consumers read up to here. ", mark("leo"), "log end: the next offset. ",
-        "Colours are leader epochs. Click a batch to see its bytes.",
+        h("span", { key: "hw" }, [mark("hw"), " high watermark: consumers read up to here"]),
+        h("span", { key: "leo" }, [mark("leo"), " log end: the next offset"]),
+        h("span", { key: "rest" }, "colours are leader epochs; click a batch to see its bytes"),
       ]),
     ]);
   }
@@ -88,50 +96,94 @@ function rows(lab, id, topic, partition) {
         mark(leads ? "leader" : "follower"),
         h("strong", { key: "n" }, spoken(`broker-${broker}`)),
         h("span", { key: "st", class: `tone-${tone}` }, [mark(shape, tone), log.state]),
-        h("span.muted", { key: "size" }, `${bytesText(log.size_bytes)}, ${log.segments.length} segment${log.segments.length === 1 ? "" : "s"}`),
-      ]),
-      log.role === "offline" ? h("p.empty.unseen", { key: "off" }, "The process is down: what lies on its disk is seen when it starts again.") : h("svg.log-line", { key: "svg", width: width + 70, height: ROW + 26, role: "img", "aria-label": describe(broker, log) }, [
-        log.segments.map((/** @type {any} */ segment) =>
-          segment.base_offset >= low
-            ? h("g.segment", { key: `s${segment.base_offset}` }, [
-                h("line", { x1: x(segment.base_offset), x2: x(segment.base_offset), y1: 2, y2: ROW + 12 }),
-                h("text", { x: x(segment.base_offset) + 3, y: ROW + 22 }, `segment ${String(segment.base_offset).padStart(20, "0").slice(-6)}${segment.active ? " active" : ""}`),
-              ])
-            : null,
+        h(
+          "span.muted",
+          { key: "size" },
+          `${bytesText(log.size_bytes)}, ${log.segments.length} segment${log.segments.length === 1 ? "" : "s"}`,
         ),
-        log.tail.map((/** @type {any} */ batch) => {
-          const w = (batch.last_offset - batch.base_offset + 1) * cell;
-          const name = batch.base_offset === batch.last_offset ? `${batch.base_offset}` : `${batch.base_offset}–${batch.last_offset}`;
-          return h(
-            "g.batch",
-            {
-              key: `b${batch.base_offset}`,
-              class: `epoch-${batch.leader_epoch % 6} ${batch.last_offset < log.high_watermark ? "done" : "open"}`,
-              on: { click: () => lab.openBytes(broker, topic.name, partition.partition, batch.base_offset) },
-            },
-            [
-              h("title", {}, `Offsets ${name}, leader epoch ${batch.leader_epoch}, ${batch.records} records, ${batch.size_bytes} bytes`),
-              h("rect", { key: "box", x: x(batch.base_offset) + 1, y: 6, width: Math.max(w - 2, 1), height: ROW - 6, rx: 3 }),
-              cell >= 14
-                ? Array.from({ length: batch.last_offset - batch.base_offset }, (_, index) =>
-                    h("line.between", { key: `l${index}`, x1: x(batch.base_offset + index + 1), x2: x(batch.base_offset + index + 1), y1: ROW - 7, y2: ROW }),
-                  )
-                : null,
-              w >= name.length * 8 ? h("text", { x: x(batch.base_offset) + w / 2, y: ROW - 6, "text-anchor": "middle" }, batch.control ? "ctl" : name) : null,
-            ],
-          );
-        }),
-        h("g.at-leo", { key: "leo" }, [
-          h("line", { x1: x(log.log_end_offset), x2: x(log.log_end_offset), y1: 2, y2: ROW + 4 }),
-          h("text", { x: x(log.log_end_offset) + 5, y: 17 }, `LEO ${log.log_end_offset}`),
-        ]),
-        log.high_watermark >= low
-          ? h("g.at-hw", { key: "hw" }, [
-              h("line", { x1: x(log.high_watermark), x2: x(log.high_watermark), y1: 0, y2: ROW + 8 }),
-              h("text", { x: x(log.high_watermark) + 5, y: ROW + 6 }, `HW ${log.high_watermark}`),
-            ])
-          : null,
       ]),
+      log.role === "offline"
+        ? h(
+            "p.empty.unseen",
+            { key: "off" },
+            "The process is down: what lies on its disk is seen when it starts again.",
+          )
+        : h(
+            "svg.log-line",
+            { key: "svg", width: width + 70, height: ROW + 26, role: "img", "aria-label": describe(broker, log) },
+            [
+              log.segments.map((/** @type {any} */ segment) =>
+                segment.base_offset >= low
+                  ? h("g.segment", { key: `s${segment.base_offset}` }, [
+                      h("line", { x1: x(segment.base_offset), x2: x(segment.base_offset), y1: 2, y2: ROW + 12 }),
+                      h(
+                        "text",
+                        { x: x(segment.base_offset) + 3, y: ROW + 22 },
+                        `segment ${String(segment.base_offset).padStart(20, "0").slice(-6)}${segment.active ? " active" : ""}`,
+                      ),
+                    ])
+                  : null,
+              ),
+              log.tail.map((/** @type {any} */ batch) => {
+                const w = (batch.last_offset - batch.base_offset + 1) * cell;
+                const name =
+                  batch.base_offset === batch.last_offset
+                    ? `${batch.base_offset}`
+                    : `${batch.base_offset}–${batch.last_offset}`;
+                return h(
+                  "g.batch",
+                  {
+                    key: `b${batch.base_offset}`,
+                    class: `epoch-${batch.leader_epoch % 6} ${batch.last_offset < log.high_watermark ? "done" : "open"}`,
+                    on: { click: () => lab.openBytes(broker, topic.name, partition.partition, batch.base_offset) },
+                  },
+                  [
+                    h(
+                      "title",
+                      {},
+                      `Offsets ${name}, leader epoch ${batch.leader_epoch}, ${batch.records} records, ${batch.size_bytes} bytes`,
+                    ),
+                    h("rect", {
+                      key: "box",
+                      x: x(batch.base_offset) + 1,
+                      y: 6,
+                      width: Math.max(w - 2, 1),
+                      height: ROW - 6,
+                      rx: 3,
+                    }),
+                    cell >= 14
+                      ? Array.from({ length: batch.last_offset - batch.base_offset }, (_, index) =>
+                          h("line.between", {
+                            key: `l${index}`,
+                            x1: x(batch.base_offset + index + 1),
+                            x2: x(batch.base_offset + index + 1),
+                            y1: ROW - 7,
+                            y2: ROW,
+                          }),
+                        )
+                      : null,
+                    w >= name.length * 8
+                      ? h(
+                          "text",
+                          { x: x(batch.base_offset) + w / 2, y: ROW - 6, "text-anchor": "middle" },
+                          batch.control ? "ctl" : name,
+                        )
+                      : null,
+                  ],
+                );
+              }),
+              h("g.at-leo", { key: "leo" }, [
+                h("line", { x1: x(log.log_end_offset), x2: x(log.log_end_offset), y1: 2, y2: ROW + 4 }),
+                h("text", { x: x(log.log_end_offset) + 5, y: 17 }, `LEO ${log.log_end_offset}`),
+              ]),
+              log.high_watermark >= low
+                ? h("g.at-hw", { key: "hw" }, [
+                    h("line", { x1: x(log.high_watermark), x2: x(log.high_watermark), y1: 0, y2: ROW + 8 }),
+                    h("text", { x: x(log.high_watermark) + 5, y: ROW + 6 }, `HW ${log.high_watermark}`),
+                  ])
+                : null,
+            ],
+          ),
     ]);
   });
 }

@@ -3,7 +3,14 @@
 import uPlot from "../../vendor/uplot-1.6.32/uPlot.esm.js";
 import { h, need, render } from "../dom.js";
 
-const FAVOURITES = [/UnderReplicatedPartitions/, /OfflinePartitionsCount/, /MessagesInPerSec/, /IsrShrinksPerSec/, /UnderMinIsrPartitionCount/, /BytesInPerSec/];
+const FAVOURITES = [
+  /UnderReplicatedPartitions/,
+  /OfflinePartitionsCount/,
+  /MessagesInPerSec/,
+  /IsrShrinksPerSec/,
+  /UnderMinIsrPartitionCount/,
+  /BytesInPerSec/,
+];
 const TONES = ["--leader", "--isr", "--lagging", "--hw", "--leo", "--offline"];
 const MAX_CHARTS = 8;
 
@@ -26,7 +33,11 @@ export function create(root, lab) {
     if (!view) return;
     const names = Object.keys(view.metrics).sort();
     if (chosen === null && names.length) {
-      chosen = new Set(FAVOURITES.flatMap((like) => names.filter((name) => like.test(name) && !name.includes("broker=")).slice(0, 1)).slice(0, 4));
+      chosen = new Set(
+        FAVOURITES.flatMap((like) =>
+          names.filter((name) => like.test(name) && !name.includes("broker=")).slice(0, 1),
+        ).slice(0, 4),
+      );
       if (chosen.size === 0) for (const name of names.slice(0, 4)) chosen.add(name);
     }
     render(bar, [
@@ -34,10 +45,17 @@ export function create(root, lab) {
         h("h3", { key: "h" }, "Metrics"),
         h("label", { key: "f" }, [
           "Find ",
-          h("input", { key: "i", type: "search", value: search, on: { input: (/** @type {Event} */ e) => {
-            search = /** @type {HTMLInputElement} */ (e.target).value.toLowerCase();
-            draw();
-          } } }),
+          h("input", {
+            key: "i",
+            type: "search",
+            value: search,
+            on: {
+              input: (/** @type {Event} */ e) => {
+                search = /** @type {HTMLInputElement} */ (e.target).value.toLowerCase();
+                draw();
+              },
+            },
+          }),
         ]),
         h("span.muted", { key: "n" }, `${names.length} names; tick to chart`),
       ]),
@@ -59,18 +77,43 @@ export function create(root, lab) {
     render(table, [
       h("div.scroll", { key: "s", tabindex: "0", role: "region", "aria-label": "All metrics" }, [
         h("table", { key: "t" }, [
-          h("thead", { key: "h" }, h("tr", {}, [h("th", { scope: "col", key: "c" }, "Chart"), h("th", { scope: "col", key: "n" }, "Name"), h("th.num", { scope: "col", key: "v" }, "Now")])),
-          h("tbody", { key: "b" }, names.filter((name) => name.toLowerCase().includes(search)).map((name) =>
-            h("tr", { key: name }, [
-              h("td", { key: "c" }, h("input", { type: "checkbox", "aria-label": `Chart ${name}`, checked: chosen?.has(name), on: { change: () => {
-                if (chosen?.has(name)) chosen.delete(name);
-                else chosen?.add(name);
-                draw();
-              } } })),
-              h("td.mono", { key: "n" }, name),
-              h("td.num", { key: "v" }, format(view.metrics[name])),
+          h(
+            "thead",
+            { key: "h" },
+            h("tr", {}, [
+              h("th", { scope: "col", key: "c" }, "Chart"),
+              h("th", { scope: "col", key: "n" }, "Name"),
+              h("th.num", { scope: "col", key: "v" }, "Now"),
             ]),
-          )),
+          ),
+          h(
+            "tbody",
+            { key: "b" },
+            names
+              .filter((name) => name.toLowerCase().includes(search))
+              .map((name) =>
+                h("tr", { key: name }, [
+                  h(
+                    "td",
+                    { key: "c" },
+                    h("input", {
+                      type: "checkbox",
+                      "aria-label": `Chart ${name}`,
+                      checked: chosen?.has(name),
+                      on: {
+                        change: () => {
+                          if (chosen?.has(name)) chosen.delete(name);
+                          else chosen?.add(name);
+                          draw();
+                        },
+                      },
+                    }),
+                  ),
+                  h("td.mono", { key: "n" }, name),
+                  h("td.num", { key: "v" }, format(view.metrics[name])),
+                ]),
+              ),
+          ),
         ]),
       ]),
     ]);
@@ -87,7 +130,8 @@ export function create(root, lab) {
   document.addEventListener("themechange", again);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   new ResizeObserver(() => {
-    for (const { plot, box } of plots.values()) plot.setSize({ width: Math.max(box.clientWidth - 2, 120), height: 130 });
+    for (const { plot, box } of plots.values())
+      plot.setSize({ width: Math.max(box.clientWidth - 2, 120), height: 130 });
   }).observe(charts);
   return { draw };
 }
@@ -117,18 +161,43 @@ function chart(charts, name, data, tone) {
   const ink = colour("--ink-2");
   const grid = { stroke: colour("--line"), width: 1 };
   const font = "11px system-ui";
-  const plot = new uPlot(
+  const plot = new /** @type {any} */ (uPlot)(
     {
       width: Math.max(box.clientWidth - 2, 120),
       height: 130,
       legend: { show: false },
       cursor: { y: false },
-      scales: { x: { time: false }, y: { range: (/** @type {any} */ _u, /** @type {number} */ low, /** @type {number} */ high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 0) * 1.15)] } },
+      scales: {
+        x: { time: false },
+        y: {
+          range: (/** @type {any} */ _u, /** @type {number} */ low, /** @type {number} */ high) => [
+            Math.min(0, low ?? 0),
+            Math.max(1, (high ?? 0) * 1.15),
+          ],
+        },
+      },
       axes: [
-        { stroke: ink, grid, font, ticks: grid, space: 60, size: 26, values: (/** @type {any} */ _u, /** @type {number[]} */ at) => at.map((s) => `${+s.toFixed(2)} s`) },
+        {
+          stroke: ink,
+          grid,
+          font,
+          ticks: grid,
+          space: 60,
+          size: 26,
+          values: (/** @type {any} */ _u, /** @type {number[]} */ at) => at.map((s) => `${+s.toFixed(2)} s`),
+        },
         { stroke: ink, grid, font, ticks: grid, size: 44, space: 30 },
       ],
-      series: [{}, { label: caption.textContent, stroke: line, width: 1.8, points: { show: false }, fill: colour(tone.replace(/$/, "-tint")) }],
+      series: [
+        {},
+        {
+          label: caption.textContent,
+          stroke: line,
+          width: 1.8,
+          points: { show: false },
+          fill: colour(tone.replace(/$/, "-tint")),
+        },
+      ],
     },
     data,
     box,

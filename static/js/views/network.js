@@ -12,16 +12,30 @@ export function create(root, lab) {
     const { view } = lab.store;
     if (!view) return;
     const order = ["broker", "controller", "producer", "consumer", "admin"];
-    const nodes = Object.values(view.nodes).sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind) || a.id - b.id);
+    const nodes = Object.values(view.nodes).sort(
+      (a, b) => order.indexOf(a.kind) - order.indexOf(b.kind) || a.id - b.id,
+    );
     render(root, [
       h("section", { key: "links" }, [
         h("div.view-bar", { key: "bar" }, [
           h("h3", { key: "h" }, "Links"),
-          h("button.button.small", { key: "cut", type: "button", on: { click: () => lab.actions.open("CutNetwork", {}) } }, "Cut…"),
-          h("button.button.small", { key: "deg", type: "button", on: { click: () => lab.actions.open("DegradeNetwork", {}) } }, "Delay or lose…"),
           h(
             "button.button.small",
-            { key: "heal", type: "button", on: { click: () => lab.act({ type: "HealNetwork", source: "*", target: "*" }) } },
+            { key: "cut", type: "button", on: { click: () => lab.actions.open("CutNetwork", {}) } },
+            "Cut…",
+          ),
+          h(
+            "button.button.small",
+            { key: "deg", type: "button", on: { click: () => lab.actions.open("DegradeNetwork", {}) } },
+            "Delay or lose…",
+          ),
+          h(
+            "button.button.small",
+            {
+              key: "heal",
+              type: "button",
+              on: { click: () => lab.act({ type: "HealNetwork", source: "*", target: "*" }) },
+            },
             "Heal everything",
           ),
         ]),
@@ -34,12 +48,18 @@ export function create(root, lab) {
                 nodes.map((node) => h("th", { key: node.name, scope: "col" }, short(node))),
               ]),
             ]),
-            h("tbody", { key: "b" }, nodes.map((source) =>
-              h("tr", { key: source.name }, [
-                h("th", { key: "name", scope: "row" }, spoken(source.name)),
-                nodes.map((target) => h("td", { key: target.name }, source === target ? "" : link(view, source, target))),
-              ]),
-            )),
+            h(
+              "tbody",
+              { key: "b" },
+              nodes.map((source) =>
+                h("tr", { key: source.name }, [
+                  h("th", { key: "name", scope: "row" }, spoken(source.name)),
+                  nodes.map((target) =>
+                    h("td", { key: target.name }, source === target ? "" : link(view, source, target)),
+                  ),
+                ]),
+              ),
+            ),
           ]),
         ]),
       ]),
@@ -48,17 +68,29 @@ export function create(root, lab) {
         h("div.scroll", { key: "s", tabindex: "0", role: "region", "aria-label": "Messages on the wire" }, [
           h("table.flights", { key: "t" }, [
             h("thead", { key: "h" }, [
-              h("tr", {}, ["Message", "From", "To", "Sent", "Arrives in"].map((name) => h("th", { key: name, scope: "col" }, name))),
+              h(
+                "tr",
+                {},
+                ["Message", "From", "To", "Sent", "Arrives in"].map((name) =>
+                  h("th", { key: name, scope: "col" }, name),
+                ),
+              ),
             ]),
-            h("tbody", { key: "b" }, view.in_flight.slice(0, MAX_FLIGHTS).map((/** @type {any} */ flight) =>
-              h("tr", { key: String(flight.id) }, [
-                h("td", { key: "k" }, flight.label || flight.kind),
-                h("td", { key: "s" }, spoken(flight.source)),
-                h("td", { key: "t" }, spoken(flight.target)),
-                h("td.num", { key: "at" }, clockText(flight.sent_us)),
-                h("td.num", { key: "in" }, span(Math.max(0, flight.arrives_us - view.now_us))),
-              ]),
-            )),
+            h(
+              "tbody",
+              { key: "b" },
+              view.in_flight
+                .slice(0, MAX_FLIGHTS)
+                .map((/** @type {any} */ flight) =>
+                  h("tr", { key: String(flight.id) }, [
+                    h("td", { key: "k" }, flight.label || flight.kind),
+                    h("td", { key: "s" }, spoken(flight.source)),
+                    h("td", { key: "t" }, spoken(flight.target)),
+                    h("td.num", { key: "at" }, clockText(flight.sent_us)),
+                    h("td.num", { key: "in" }, span(Math.max(0, flight.arrives_us - view.now_us))),
+                  ]),
+                ),
+            ),
           ]),
         ]),
       ]),
@@ -68,7 +100,8 @@ export function create(root, lab) {
 }
 
 /** @param {any} node */
-const short = (node) => (node.kind === "broker" ? `b${node.id}` : node.kind === "controller" ? `c${node.id}` : node.name.slice(0, 9));
+const short = (node) =>
+  node.kind === "broker" ? `b${node.id}` : node.kind === "controller" ? `c${node.id}` : node.name.slice(0, 9);
 
 /** @param {any} view @param {any} source @param {any} target */
 function link(view, source, target) {

@@ -38,27 +38,75 @@ export function create(root, lab) {
     render(root, [
       h("h3", { key: "h" }, "The stage in words"),
       h("p", { key: "when" }, `Virtual time ${clockText(view.now_us)}, ${clock.running ? "running" : "paused"}.`),
-      table("Machines", ["Machine", "State", "Role"], [...nodesOf(view, "broker"), ...nodesOf(view, "controller")].map((node) => [
-        object(node.name, spoken(node.name)),
-        nodeState(node)[2],
-        node.kind === "broker" ? `leads ${node.leader_count}, holds ${node.replica_count} replicas` : `${node.role || "unattached"}, epoch ${node.epoch}, log end ${node.log_end_offset}`,
-      ])),
-      table("Partitions", ["Partition", "Status", "Leader", "Epoch", "ISR", "ELR", "High watermark", "Log end"], partitionsOf(view).map(({ id, partition }) => [
-        id, partition.status, partition.leader < 0 ? "none" : String(partition.leader), String(partition.leader_epoch), partition.isr.join(", ") || "empty",
-        partition.elr.join(", ") || "none", String(partition.high_watermark), String(partition.log_end_offset),
-      ])),
-      table("Replicas", ["Replica", "Role", "State", "Log", "High watermark"], partitionsOf(view).flatMap(({ id, partition }) =>
-        Object.values(partition.logs).map((log) => [object(`${id}@${log.broker}`, `${id} on broker ${log.broker}`), log.role, log.state, `${log.log_start_offset} to ${log.log_end_offset}`, String(log.high_watermark)]),
-      )),
-      table("Producers", ["Producer", "acks", "Sent", "Acknowledged", "Failed"], Object.values(view.producers).map((item) => [
-        object(item.name, item.name), item.configs.acks ?? "all", String(item.sent), String(item.acknowledged), String(item.failed),
-      ])),
-      table("Consumers", ["Consumer", "Read", "Positions"], Object.values(view.consumers).map((item) => [
-        object(item.name, item.name), String(item.consumed), item.positions.map((/** @type {any} */ at) => `${at.topic}-${at.partition} at ${at.position}, lag ${at.lag}`).join("; "),
-      ])),
-      table("Links that are not as new", ["From", "To", "State"], Object.values(view.links).map((link) => [
-        spoken(link.source), spoken(link.target), link.cut ? "cut" : `delay ${link.delay_us} µs, loses ${link.loss_ppm / 10_000} %`,
-      ])),
+      table(
+        "Machines",
+        ["Machine", "State", "Role"],
+        [...nodesOf(view, "broker"), ...nodesOf(view, "controller")].map((node) => [
+          object(node.name, spoken(node.name)),
+          nodeState(node)[2],
+          node.kind === "broker"
+            ? `leads ${node.leader_count}, holds ${node.replica_count} replicas`
+            : `${node.role || "unattached"}, epoch ${node.epoch}, log end ${node.log_end_offset}`,
+        ]),
+      ),
+      table(
+        "Partitions",
+        ["Partition", "Status", "Leader", "Epoch", "ISR", "ELR", "High watermark", "Log end"],
+        partitionsOf(view).map(({ id, partition }) => [
+          id,
+          partition.status,
+          partition.leader < 0 ? "none" : String(partition.leader),
+          String(partition.leader_epoch),
+          partition.isr.join(", ") || "empty",
+          partition.elr.join(", ") || "none",
+          String(partition.high_watermark),
+          String(partition.log_end_offset),
+        ]),
+      ),
+      table(
+        "Replicas",
+        ["Replica", "Role", "State", "Log", "High watermark"],
+        partitionsOf(view).flatMap(({ id, partition }) =>
+          Object.values(partition.logs).map((log) => [
+            object(`${id}@${log.broker}`, `${id} on broker ${log.broker}`),
+            log.role,
+            log.state,
+            `${log.log_start_offset} to ${log.log_end_offset}`,
+            String(log.high_watermark),
+          ]),
+        ),
+      ),
+      table(
+        "Producers",
+        ["Producer", "acks", "Sent", "Acknowledged", "Failed"],
+        Object.values(view.producers).map((item) => [
+          object(item.name, item.name),
+          item.configs.acks ?? "all",
+          String(item.sent),
+          String(item.acknowledged),
+          String(item.failed),
+        ]),
+      ),
+      table(
+        "Consumers",
+        ["Consumer", "Read", "Positions"],
+        Object.values(view.consumers).map((item) => [
+          object(item.name, item.name),
+          String(item.consumed),
+          item.positions
+            .map((/** @type {any} */ at) => `${at.topic}-${at.partition} at ${at.position}, lag ${at.lag}`)
+            .join("; "),
+        ]),
+      ),
+      table(
+        "Links that are not as new",
+        ["From", "To", "State"],
+        Object.values(view.links).map((link) => [
+          spoken(link.source),
+          spoken(link.target),
+          link.cut ? "cut" : `delay ${link.delay_us} µs, loses ${link.loss_ppm / 10_000} %`,
+        ]),
+      ),
     ]);
   }
   return { draw };
@@ -70,10 +118,28 @@ function tableOf(seen, caption, head, rows) {
   return h("div.scroll", { key: caption, tabindex: seen ? "0" : null, role: "region", "aria-label": caption }, [
     h("table", { key: "t" }, [
       h("caption", { key: "c" }, caption),
-      h("thead", { key: "h" }, h("tr", {}, head.map((name) => h("th", { key: name, scope: "col" }, name)))),
-      h("tbody", { key: "b" }, rows.map((row, index) =>
-        h("tr", { key: String(index) }, row.map((cell, column) => (column === 0 ? h("th", { key: "0", scope: "row" }, cell) : h("td", { key: String(column) }, cell)))),
-      )),
+      h(
+        "thead",
+        { key: "h" },
+        h(
+          "tr",
+          {},
+          head.map((name) => h("th", { key: name, scope: "col" }, name)),
+        ),
+      ),
+      h(
+        "tbody",
+        { key: "b" },
+        rows.map((row, index) =>
+          h(
+            "tr",
+            { key: String(index) },
+            row.map((cell, column) =>
+              column === 0 ? h("th", { key: "0", scope: "row" }, cell) : h("td", { key: String(column) }, cell),
+            ),
+          ),
+        ),
+      ),
     ]),
   ]);
 }
