@@ -83,6 +83,7 @@ class BrokerNode(Broker):
 
     def start(self, out: Outbox) -> None:
         self.name = out.node
+        self.next_correlation_id = out.now + 1  # answers to the process before this one match nothing
         self.settings = BrokerSettings.read(self.configs)
         try:
             self.quorum = QuorumObserver.boot(self.broker_id, self.controllers, out)

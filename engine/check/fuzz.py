@@ -242,8 +242,12 @@ class Campaign:
         return self._do(cm.ElectLeader(kind, topic, partition))
 
     def _corrupt(self, broker: str) -> bool:
+        """Only under a process that was killed: after a clean stop Kafka trusts its log, and rot stays until somebody reads it."""
         topic, partition = self._partition()
-        return self._down_then(broker, cm.CorruptDisk(broker, topic, partition))
+        killed = self._do(cm.KillNode(broker))
+        done = killed and self._do(cm.CorruptDisk(broker, topic, partition))
+        self._do(cm.StartNode(broker))
+        return done
 
     def _heal(self) -> None:
         self._do(cm.HealNetwork())

@@ -154,6 +154,8 @@ class Oracle:
         partition = TopicPartition(event.topic, event.partition)
         known = self.state(partition)
         known.tainted &= {*event.new_isr, *event.elr}
+        if event.new_isr and set(event.new_isr) <= known.tainted:
+            self._license(partition, "every ISR member left lost something from its disk")
 
     def _truncated(self, event: ev.ReplicaTruncated) -> None:
         self.counts["truncations"] += 1
@@ -206,7 +208,7 @@ class Oracle:
     def _check_node(self, name: str) -> None:
         host = self.world.kernel.hosts.get(name)
         node = host.node if host is not None else None
-        if isinstance(node, BrokerNode):
+        if isinstance(node, BrokerNode) and node.quorum is not None:
             self._check_metadata(name, node.metadata_log, node.image.offset + 1)
             for partition, replica in node.partitions.items():
                 self._check_replica(name, partition, replica)

@@ -21,7 +21,9 @@ from engine.world import World
 
 @dataclass(slots=True)
 class Sent:
-    """One batch. ``promise`` is the acks with which it was acknowledged, or None."""
+    """One batch. ``promise`` is the acks with which it was acknowledged, or None. ``renumbered``: the producer raised its epoch while
+    the batch was unresolved (KIP-360), which ends the session that idempotence speaks of: a broker that restarted cleanly remembers
+    only each producer's last batch, refuses an older one as out of order, and takes it as new under the new epoch."""
 
     partition: TopicPartition
     acks: int
@@ -29,6 +31,7 @@ class Sent:
     record_ids: tuple[int, ...]
     promise: int | None = None
     resolved: bool = False
+    renumbered: bool = False
 
 
 @dataclass(slots=True)
@@ -46,6 +49,8 @@ class Outcome:
                 self._sent(event)  # type: ignore[arg-type]
             elif kind is ev.RecordsAcknowledged or kind is ev.RecordsFailed:
                 self._resolved(event)  # type: ignore[arg-type]
+            elif kind is ev.ProducerIdAssigned:
+                self._renumber(event.producer)  # type: ignore[attr-defined]
             elif kind is ev.NodeStarted:
                 self.sessions[event.name] += 1  # type: ignore[attr-defined]
 
@@ -64,6 +69,11 @@ class Outcome:
         batch.resolved = True
         if isinstance(event, ev.RecordsAcknowledged):
             batch.promise = batch.acks
+
+    def _renumber(self, producer: str) -> None:
+        for (name, _, _), batch in self.sent.items():
+            if name == producer and not batch.resolved:
+                batch.renumbered = True
 
     def unsettled(self, world: World) -> str:
         for host in world.kernel.hosts.values():
@@ -94,10 +104,11 @@ class Outcome:
                             f"record {record_id} ({producer}, batch {batch_id}) was acknowledged with acks=all and is gone",
                         )
                     counts["licensed losses"] += 1
-                if batch.idempotent and len(offsets) > 1 and not known.licences:
+                ordered = batch.idempotent and not batch.renumbered and not known.licences
+                if ordered and len(offsets) > 1:
                     raise Violation("NoDuplicate", now, f"record {record_id} of {producer} lies at {offsets} of {batch.partition}")
                 counts["duplicates"] += len(offsets) > 1
-                if batch.idempotent and offsets and not known.licences:
+                if ordered and offsets:
                     line = (producer, session, batch.partition)
                     if offsets[0] < last.get(line, -1):
                         raise Violation(

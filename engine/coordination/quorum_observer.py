@@ -42,7 +42,7 @@ class QuorumObserver:
     def boot(cls, replica_id: int, voters: tuple[int, ...], out: Outbox) -> QuorumObserver:
         """Opens the broker's copy of the log and begins to fetch. What is committed in it, a leader must say anew."""
         log = quorum_log.open_log(out.disk, out.now_ms)
-        observer = cls(replica_id, voters, log, quorum_log.last_epoch(log))
+        observer = cls(replica_id, voters, log, quorum_log.last_epoch(log), correlation_id=out.now)
         observer._fetch(out)
         return observer
 

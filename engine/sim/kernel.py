@@ -224,7 +224,9 @@ class Kernel:
         """A process boots on its host, from the host's disk."""
         host = self.hosts[name]
         host.node = node
-        host.dark = False
+        if host.dark:
+            host.dark = False
+            self._tell_peers(name, host.silenced_by)
         host.silenced_by = 0
         self._status(host, "up")
         number = self._emit(name, ev.NodeStarted(name), (cause,))
@@ -239,9 +241,15 @@ class Kernel:
         """The operating system closes the connections of a process that ends: its peers are told."""
         host.silenced_by = self._emit(host.name, event, (cause,))
         self._forget_process(host)
-        for (source, target), _ in list(self.links.items()):
-            if source == host.name and self.hosts[target].node is not None and not self._cut_between(source, target):
-                self._notice(target, Disconnected(host.name), host.silenced_by, BASE_LATENCY_US)
+        self._tell_peers(host.name, host.silenced_by)
+
+    def _tell_peers(self, name: str, cause: int) -> None:
+        """Everybody who had a connection with this process learns that it is gone, unless a cut keeps the news away."""
+        peers = {source if target == name else target: None for source, target in self.links if name in (source, target)}
+        for peer in peers:
+            host = self.hosts.get(peer)
+            if host is not None and host.node is not None and not self._cut_between(name, peer):
+                self._notice(peer, Disconnected(name), cause, BASE_LATENCY_US)
 
     def _forget_process(self, host: Host) -> None:
         host.node = None
