@@ -524,6 +524,7 @@ def _stop_workload(world: World, c: cm.StopWorkload, cause: int) -> None:
 
 def _create_consumer(world: World, c: cm.CreateConsumer, cause: int) -> None:
     _new_client(world, c.name, "consumer", c.configs, cause)
+    world.consumer_topics.pop(c.name, None)
     if c.topics:
         world.consumer_topics[c.name] = list(c.topics)
         world.kernel.instruct(c.name, im.SubscribeTopics(tuple(c.topics)), cause)

@@ -7,6 +7,7 @@ connection and every stale answer asks for fresh metadata, and whatever is tried
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -307,7 +308,7 @@ def _merge(known: TopicMetadata | None, answer: MetadataTopic) -> TopicMetadata:
 
 
 @dataclass(slots=True)
-class ClientNode:
+class ClientNode(ABC):
     """The base of the three clients. A subclass says what to do with requests that were lost (``_abandon``) and how to go on when
     something may have become possible (``_proceed``)."""
 
@@ -323,17 +324,18 @@ class ClientNode:
         self.metadata = Metadata()
 
     def start(self, out: Outbox) -> None:
-        """Connects and asks for metadata."""
+        """Connects and asks for metadata. Answers to the process before this one match nothing."""
+        self.connections.next_correlation_id = out.now + 1
         self._proceed(out)
 
-    def handle(self, source: str, body: Message | Timer, out: Outbox) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def handle(self, source: str, body: Message | Timer, out: Outbox) -> None: ...
 
-    def _abandon(self, broker: int, lost: list[InFlight], error: str, silencers: tuple[int, ...], out: Outbox) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _abandon(self, broker: int, lost: list[InFlight], error: str, silencers: tuple[int, ...], out: Outbox) -> None: ...
 
-    def _proceed(self, out: Outbox) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _proceed(self, out: Outbox) -> None: ...
 
     def _metadata_changed(self, out: Outbox) -> None:
         """A hook for those who care."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from zlib import crc32
 
 import msgspec
@@ -25,6 +25,8 @@ Entry = tuple[int, int, str, str, "Message | Timer", int, int, int]
 """(at, seq, destination, source, body, cause, generation of the link or TIMER or NOTICE, sent at)."""
 
 TIMER, NOTICE = -1, -2
+LEAVING = ("producer", "consumer")
+"""Kinds of host that are gone once their process has ended politely: nobody keeps an empty desk for a closed client."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -143,6 +145,8 @@ class Kernel:
                 self.timers.pop((name, body), None)  # type: ignore[arg-type]
         if out.exited:
             self._process_ends(host, ev.NodeStopped(name), out.cause)
+            if host.kind in LEAVING:
+                self.remove_host(name)
 
     def _transmit(self, source: str, target: str, body: Message | Timer, departs: int, cause: int) -> None:
         host = self.hosts.get(target)
@@ -211,13 +215,10 @@ class Kernel:
         return host
 
     def remove_host(self, name: str) -> None:
-        """A client that left for good; its connections close."""
-        for other in self.hosts:
-            self.links.pop((name, other), None)
-            self.links.pop((other, name), None)
+        """A client that left for good. What it sent still arrives."""
         self.timers = {key: seq for key, seq in self.timers.items() if key[0] != name}
-        self.queue = [entry for entry in self.queue if entry[2] != name and entry[3] != name]
-        self.queue.sort()
+        self.queue[:] = [entry for entry in self.queue if entry[2] != name]
+        heapify(self.queue)
         del self.hosts[name]
 
     def start(self, name: str, node: Node, cause: int) -> None:
@@ -336,7 +337,8 @@ class Kernel:
             if link is not None:
                 link.reset()
         for name, peer in ((one, other), (other, one)):
-            if self.hosts[name].node is not None:
+            host = self.hosts.get(name)
+            if host is not None and host.node is not None:
                 self._notice(name, Disconnected(peer), cause, BASE_LATENCY_US)
 
     # -- disks --------------------------------------------------------------------------------------------------------------------
