@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 _WILDCARDS = {"*": "0.0.0.0", "": "0.0.0.0"}  # noqa: S104  (asked for by name)
@@ -44,7 +45,7 @@ def serve(host: str, port: int) -> int:
     server: Any = Server(
         application,
         endpoints=build_endpoint_description_strings(host=address, port=port),
-        ready_callable=lambda: _announce(server),
+        ready_callable=lambda: _when_running(lambda: _announce(server)),
         websocket_max_message_size=settings.WEBSOCKET_MAX_MESSAGE_BYTES,
         websocket_max_frame_size=settings.WEBSOCKET_MAX_MESSAGE_BYTES,
         websocket_timeout=-1,  # a lesson may stay open over night; pings find the dead
@@ -59,6 +60,13 @@ def _announce(server: Any) -> None:
     for host, port in server.listening_addresses:
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
         print(f"KafkaLab is ready: http://{shown}:{port}  (Ctrl-C stops it)", flush=True)
+
+
+def _when_running(call: Callable[[], None]) -> None:
+    """Call once signals are handled: whoever reads that the server is ready may ask it to stop at once."""
+    from twisted.internet import reactor
+
+    reactor.callWhenRunning(call)
 
 
 def _stop_gracefully() -> None:
