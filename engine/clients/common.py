@@ -337,7 +337,7 @@ class ClientNode(ABC):
     @abstractmethod
     def _proceed(self, out: Outbox) -> None: ...
 
-    def _metadata_changed(self, out: Outbox) -> None:
+    def _metadata_changed(self, out: Outbox) -> None:  # noqa: B027 - a hook: most clients do not care
         """A hook for those who care."""
 
     def _on_disconnected(self, source: str, body: Disconnected, out: Outbox) -> None:

@@ -451,6 +451,7 @@ class ProducerNode(ClientNode):
             self.ids.requesting = False
             self.ids.producer_id, self.ids.producer_epoch = body.producer_id, body.producer_epoch
             self.id_failures = 0
+            self.last_error = ""
             out.emit(ProducerIdAssigned(self.name, body.producer_id, body.producer_epoch))
         else:
             self._id_failed(body.error, out)

@@ -304,6 +304,9 @@ class Cluster:
             if state.leader != broker:
                 results.append(OffsetForLeaderEpochResult(item.partition, "NOT_LEADER_OR_FOLLOWER"))
                 continue
+            if self._fate("epoch unknown"):
+                results.append(OffsetForLeaderEpochResult(item.partition, "NONE", -1, -1))
+                continue
             end = state.truncated_to if state.truncated_to >= 0 else state.end
             results.append(OffsetForLeaderEpochResult(item.partition, "NONE", item.leader_epoch, end))
         return OffsetForLeaderEpochResponse(body.correlation_id, tuple(results))

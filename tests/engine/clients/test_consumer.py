@@ -151,6 +151,16 @@ def test_a_truncated_log_is_noticed_and_read_again_from_the_divergence():
     assert consumed(cluster) == [(0, 2), (3, 4), (3, 6)]
 
 
+def test_an_epoch_that_the_new_leader_never_had_resets_by_policy():
+    cluster = make({"auto.offset.reset": "earliest"}, records=3)
+    subscribe(cluster)
+    cluster.trouble_ppm = {"epoch unknown": 1_000_000}
+    cluster.lead(P0, 2)
+    cluster.advance(cluster.now + 5_000_000)
+    reset = ConsumerPositioned("app", "orders", 0, 0, "log truncated, auto.offset.reset=earliest")
+    assert cluster.of(ConsumerPositioned)[-1] == reset
+
+
 def test_without_a_reset_policy_truncation_is_an_error():
     cluster = make({"auto.offset.reset": "none"}, records=5)
     subscribe(cluster)

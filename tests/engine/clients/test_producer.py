@@ -85,6 +85,19 @@ def test_one_producer_id_and_contiguous_sequences():
     assert expected == 20
 
 
+def test_a_coordinator_that_is_not_ready_is_asked_again_and_forgotten():
+    cluster = Cluster(ProducerNode("producer", (1, 2, 3), {}), (1, 2, 3), {"orders": 1})
+    cluster.trouble_ppm = {"init": 1_000_000}
+    send(cluster, "a")
+    cluster.advance(3_000_000)
+    assert cluster.node.last_error == "COORDINATOR_NOT_AVAILABLE"
+    assert not cluster.of(ProduceSent)
+    cluster.trouble_ppm = {}
+    cluster.advance(6_000_000)
+    assert cluster.node.last_error == ""
+    assert cluster.partitions[P0].values() == [b"a"]
+
+
 def test_acks_0_succeeds_on_sending_and_knows_no_offset():
     cluster = make({"acks": "0"})
     cluster.trouble_ppm = {"refuse": 1_000_000}
