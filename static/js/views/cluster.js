@@ -8,7 +8,11 @@ const MANY = 14;
 
 /** @param {HTMLElement} root @param {any} lab */
 export function create(root, lab) {
-  root.classList.add("cluster");
+  // A box of its own: the layer on which messages travel lies beside it, and is not redrawn with it.
+  const inner = document.createElement("div");
+  inner.className = "cluster";
+  inner.append(...root.childNodes);
+  root.append(inner);
   let internal = false;
   let everything = false;
 
@@ -19,7 +23,7 @@ export function create(root, lab) {
     const shown = parts.filter(({ topic }) => internal || !topic.internal);
     const crowded = shown.length > MANY && !everything;
     const few = crowded ? shown.slice(0, MANY) : shown;
-    render(root, [
+    render(inner, [
       h("div.band", { key: "producers" }, [
         h("h3.band-name", { key: "h" }, "Producers"),
         Object.values(view.producers).map((producer) => producerChip(view, producer)),
