@@ -27,7 +27,9 @@ def answer(decision: Decision, request: Request) -> Response:
     """The response to ``request`` once what it wrote is committed."""
     handler = _HANDLERS.get(type(request))
     if handler is None:
-        return AdminResponse(request.correlation_id, "UNSUPPORTED_VERSION", (), f"{type(request).__name__} is not for the controller.")
+        return AdminResponse(
+            request.correlation_id, "UNSUPPORTED_VERSION", (), f"{type(request).__name__} is not for the controller."
+        )
     return handler(decision, request)
 
 

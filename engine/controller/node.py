@@ -17,7 +17,7 @@ from engine.controller.state.brokers import Sessions
 from engine.controller.state.decision import ELR_FEATURE, Decision, RefusedError
 from engine.controller.timers import BalanceLeaders, ElectUncleanLeaders, SessionCheck, ShutdownExpired
 from engine.coordination.quorum import Quorum
-from engine.events import BrokerSessionExpired, ControllerActivated, LeaderChanged
+from engine.events import BrokerRegistered, BrokerSessionExpired, ControllerActivated, LeaderChanged
 from engine.log.errors import LogError
 from engine.messages.admin import DescribeQuorumRequest, DescribeQuorumResponse
 from engine.messages.base import Message, Timer
@@ -117,20 +117,24 @@ class ControllerNode:
         out.because(told)
 
     def _tell(self, parked: Parked, out: Outbox) -> int:
-        """Emits the events of one decision; returns the one that readers of the log should name as their cause, 0 for none."""
+        """Emits the events of one decision; returns the one that readers of the log should name as their cause, 0 for none: the new
+        leader's if there is one, and of several what led to all of them."""
         out.because(parked.cause)
         newest = 0
         for headline in parked.outcome.headlines:
             newest = out.emit(headline)
-        root, leader_change = out.cause, 0
+            if isinstance(headline, BrokerRegistered) and headline.broker in self.sessions.by_broker:
+                self.sessions.by_broker[headline.broker].cause = newest
+        root, leader_changes = out.cause, []
         for detail in parked.outcome.details:
             out.because(root)
             newest = out.emit(detail)
             if isinstance(detail, LeaderChanged):
-                leader_change = newest
-        if leader_change:
-            out.because(leader_change)
-        return leader_change or newest
+                leader_changes.append(newest)
+        if leader_changes:
+            newest = leader_changes[0] if len(leader_changes) == 1 else root
+            out.because(newest)
+        return newest
 
     def _activate(self, out: Outbox) -> None:
         """All that was ever committed is in the image: from here on this controller decides."""
@@ -165,9 +169,7 @@ class ControllerNode:
 
     def _decide(self, out: Outbox) -> Decision:
         assert self.pending is not None
-        return Decision(
-            self.pending, self.quorum.log.log_end_offset, self.quorum.epoch, self.configs, self.spec.mutants, out
-        )
+        return Decision(self.pending, self.quorum.log.log_end_offset, self.quorum.epoch, self.configs, self.spec.mutants, out)
 
     def _write(self, decision: Decision, destination: str, reply: Message | None, out: Outbox) -> None:
         """Appends what was decided and parks the answer until it, or what it was decided upon, is committed."""
@@ -205,13 +207,19 @@ class ControllerNode:
             out.send(source, BrokerHeartbeatResponse(request.correlation_id, "NOT_CONTROLLER"))
             return
         decision = self._decide(out)
-        is_new = request.broker_id not in self.sessions.by_broker
+        known = self.sessions.by_broker.get(request.broker_id)
         try:
             reply = brokers.heartbeat(decision, self.sessions, request)
         except RefusedError as refused:
             reply = BrokerHeartbeatResponse(request.correlation_id, refused.error)
-        if is_new and request.broker_id in self.sessions.by_broker:
+        session = self.sessions.by_broker.get(request.broker_id)
+        if known is None and session is not None:
             out.arm(SessionCheck(request.broker_id), after_us=self.sessions.timeout_us)
+        if known is not None and decision.records:
+            if out.cause:
+                known.cause = out.cause
+            else:
+                out.because(known.cause)  # a heartbeat is nobody's doing; what it changes follows from the registration or the stop
         self._write(decision, source, reply, out)
 
     def on_session_check(self, source: str, timer: SessionCheck, out: Outbox) -> None:

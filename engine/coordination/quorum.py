@@ -48,6 +48,7 @@ class Quorum(QuorumServing):
     def boot(cls, node_id: int, voters: tuple[int, ...], out: Outbox) -> Quorum:
         """Reads ``quorum-state`` and the log. A former leader of its epoch begins resigned, so that no epoch has two beginnings."""
         quorum = cls(node_id, voters, quorum_log.open_log(out.disk, out.now_ms))
+        quorum.correlation_id = out.now  # answers to the process before this one match nothing
         state = quorum_state.load(out.disk)
         quorum.epoch = max(state.leader_epoch, quorum_log.last_epoch(quorum.log))
         if quorum.epoch == state.leader_epoch:
@@ -154,7 +155,10 @@ class Quorum(QuorumServing):
         out.emit(events.QuorumLeaderResigned(self.node_id, self.epoch, reason))
         successors = self.replicas.by_progress([voter for voter in self.voters if voter != self.node_id])
         for voter in successors:
-            out.send(controller_name(voter), messages.EndQuorumEpochRequest(self._next_correlation_id(), self.epoch, self.node_id, successors))
+            out.send(
+                controller_name(voter),
+                messages.EndQuorumEpochRequest(self._next_correlation_id(), self.epoch, self.node_id, successors),
+            )
         self._refuse_parked(out)
         self._wait_for_election(out)
 
@@ -223,7 +227,9 @@ class Quorum(QuorumServing):
         for voter in self.voters:
             if voter == self.node_id or (silent_since_us and self.replicas.last_fetch_us(voter) > silent_since_us):
                 continue
-            out.send(controller_name(voter), messages.BeginQuorumEpochRequest(self._next_correlation_id(), self.epoch, self.node_id))
+            out.send(
+                controller_name(voter), messages.BeginQuorumEpochRequest(self._next_correlation_id(), self.epoch, self.node_id)
+            )
 
     # -- votes ----------------------------------------------------------------------------------------------------------------
 
@@ -255,7 +261,9 @@ class Quorum(QuorumServing):
     def _answer_vote(self, source: str, request: messages.VoteRequest, error: str, granted: bool, out: Outbox) -> None:
         out.send(
             source,
-            messages.VoteResponse(request.correlation_id, error, self.epoch, self._known_leader(), granted, request.pre_vote, self.node_id),
+            messages.VoteResponse(
+                request.correlation_id, error, self.epoch, self._known_leader(), granted, request.pre_vote, self.node_id
+            ),
         )
 
     def on_vote_response(self, source: str, response: messages.VoteResponse, out: Outbox) -> None:
@@ -324,7 +332,9 @@ class Quorum(QuorumServing):
                 self._set_deadline(out.now + wait, out)
         out.send(source, messages.EndQuorumEpochResponse(request.correlation_id, error, self.epoch, self._known_leader()))
 
-    def on_epoch_answer(self, source: str, response: messages.BeginQuorumEpochResponse | messages.EndQuorumEpochResponse, out: Outbox) -> None:
+    def on_epoch_answer(
+        self, source: str, response: messages.BeginQuorumEpochResponse | messages.EndQuorumEpochResponse, out: Outbox
+    ) -> None:
         self._learn(response.epoch, response.leader_id, out)
 
     # -- following: the log is pulled -----------------------------------------------------------------------------------------
@@ -368,6 +378,7 @@ class Quorum(QuorumServing):
         assert target >= self.high_watermark, f"controller {self.node_id} would truncate to {target} < {self.high_watermark}"
         self.log.truncate_to(target, out.disk, out.now_ms)
         out.emit(events.QuorumLogTruncated(self.node_id, before, target))
+
 
 _HANDLERS: dict[type[Any], Callable[[Quorum, str, Any, Outbox], None]] = {
     messages.QuorumFetchRequest: Quorum.on_fetch,

@@ -130,7 +130,10 @@ class QuorumServing:
                 error = "UNKNOWN_LEADER_EPOCH"
             elif self.role != LEADER:
                 error = "NOT_LEADER_OR_FOLLOWER"
-            out.send(source, messages.QuorumFetchResponse(request.correlation_id, error, self.epoch, self._known_leader(), self.high_watermark))
+            out.send(
+                source,
+                messages.QuorumFetchResponse(request.correlation_id, error, self.epoch, self._known_leader(), self.high_watermark),
+            )
             return
         diverging = quorum_log.divergence(self.log, request.fetch_offset, request.last_fetched_epoch)
         if diverging is not None:
@@ -172,7 +175,9 @@ class QuorumServing:
             assert parked is not None
             out.send(
                 parked.source,
-                messages.QuorumFetchResponse(parked.request.correlation_id, "NOT_LEADER_OR_FOLLOWER", self.epoch, -1, self.high_watermark),
+                messages.QuorumFetchResponse(
+                    parked.request.correlation_id, "NOT_LEADER_OR_FOLLOWER", self.epoch, -1, self.high_watermark
+                ),
             )
 
     def _advance_high_watermark(self) -> None:

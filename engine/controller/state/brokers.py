@@ -19,13 +19,14 @@ FENCED, UNFENCED, CONTROLLED_SHUTDOWN, SHUTDOWN_NOW = "fenced", "unfenced", "con
 
 @dataclass(slots=True)
 class Session:
-    """``controlled_shutdown_offset``: where its leaderships were all moved; -1 if it is not shutting down. ``cause`` is the event that
-    led to the last heartbeat."""
+    """``controlled_shutdown_offset``: where its leaderships were all moved; -1 if it is not shutting down. ``cause`` is the
+    event to which its state is due: its registration, or the request to stop."""
 
     broker_epoch: int
     last_heartbeat_us: int
     metadata_offset: int = -1
     controlled_shutdown_offset: int = -1
+    cause: int = 0
 
 
 @dataclass(slots=True)
@@ -113,7 +114,12 @@ def heartbeat(decision: Decision, sessions: Sessions, request: BrokerHeartbeatRe
 
 
 def _next_state(
-    decision: Decision, sessions: Sessions, session: Session, broker: BrokerRegistration, request: BrokerHeartbeatRequest, current: str
+    decision: Decision,
+    sessions: Sessions,
+    session: Session,
+    broker: BrokerRegistration,
+    request: BrokerHeartbeatRequest,
+    current: str,
 ) -> str:
     """``BrokerHeartbeatManager.calculateNextBrokerState``."""
     if current == FENCED:
@@ -151,9 +157,7 @@ def _move(decision: Decision, session: Session, broker: BrokerRegistration, foll
 
 
 def _leads(decision: Decision, broker_id: int) -> bool:
-    return any(
-        partition.leader == broker_id for topic in decision.image.topics.values() for partition in topic.partitions.values()
-    )
+    return any(partition.leader == broker_id for topic in decision.image.topics.values() for partition in topic.partitions.values())
 
 
 def fence(decision: Decision, broker: BrokerRegistration, reason: str) -> None:

@@ -77,9 +77,7 @@ def _new_value(kind: str, item: AlterableConfig, current: str | None) -> str | N
     if item.operation not in ("append", "subtract"):
         raise RefusedError("INVALID_REQUEST", f"Unknown operation '{item.operation}'; set, delete, append and subtract are known.")
     if definition.type != "list":
-        raise RefusedError(
-            "INVALID_CONFIG", f"Can't {item.operation.upper()} to key {item.name} because its type is not LIST."
-        )
+        raise RefusedError("INVALID_CONFIG", f"Can't {item.operation.upper()} to key {item.name} because its type is not LIST.")
     items = parse_list(definition.default if current is None else current)
     given = parse_list(item.value)
     if item.operation == "append":

@@ -168,7 +168,8 @@ def add_partitions(decision: Decision, request: CreatePartitionsRequest) -> None
         raise RefusedError("INVALID_PARTITIONS", f"Topic already has {old} partition(s).")
     if request.count < old:
         raise RefusedError(
-            "INVALID_PARTITIONS", f"The topic {request.name} currently has {old} partition(s); {request.count} would not be an increase."
+            "INVALID_PARTITIONS",
+            f"The topic {request.name} currently has {old} partition(s); {request.count} would not be an increase.",
         )
     added = request.count - old
     _check_counts(decision, added, request.count)

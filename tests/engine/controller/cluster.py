@@ -63,7 +63,9 @@ class FakeBroker:
             request = BrokerRegistrationRequest(1, self.broker_id, self.incarnation, self.rack, self.previous_epoch)
             out.send(controller, request)
         else:
-            out.send(controller, BrokerHeartbeatRequest(1, self.broker_id, self.epoch, self.image.offset, False, self.want_shut_down))
+            out.because(0)  # a heartbeat is nobody's doing
+            offset = self.image.offset
+            out.send(controller, BrokerHeartbeatRequest(1, self.broker_id, self.epoch, offset, False, self.want_shut_down))
 
 
 class Brokers(Cluster):
@@ -108,7 +110,9 @@ class Brokers(Cluster):
 
     def create(self, name: str = "orders", *assignments: tuple[int, ...], **configs: str) -> AdminResponse:
         settings = tuple((key.replace("_", "."), value) for key, value in configs.items())
-        return self.admin(CreateTopicsRequest(1, (CreatableTopic(name, assignments=assignments or ((1, 2, 3),), configs=settings),)))
+        return self.admin(
+            CreateTopicsRequest(1, (CreatableTopic(name, assignments=assignments or ((1, 2, 3),), configs=settings),))
+        )
 
     def partition(self, topic: str = "orders", number: int = 0) -> PartitionImage:
         return self.active().image.topics[topic].partitions[number]

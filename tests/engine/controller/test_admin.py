@@ -61,7 +61,9 @@ def alter_isr(cluster: Brokers, isr: tuple[int, ...], leader: int = 1) -> str:
         (CreatableTopic("t", 1, 1, configs=(("colour", "red"),)), "INVALID_CONFIG", "colour"),
     ],
 )
-def test_a_topic_that_cannot_be_is_refused_with_kafkas_error(cluster: Brokers, topic: CreatableTopic, error: str, words: str) -> None:
+def test_a_topic_that_cannot_be_is_refused_with_kafkas_error(
+    cluster: Brokers, topic: CreatableTopic, error: str, words: str
+) -> None:
     assert cluster.create("or_ders").error == "NONE"
     answer = cluster.admin(CreateTopicsRequest(1, (topic,)))
     assert answer.error == answer.results[0].error == error
@@ -127,9 +129,13 @@ def configure(cluster: Brokers, kind: str, resource: str, *items: tuple[str, str
 
 def test_settings_are_set_deleted_appended_and_subtracted(cluster: Brokers) -> None:
     cluster.create()
-    assert configure(cluster, "topic", "orders", ("retention.ms", "set", "1000"), ("cleanup.policy", "append", "compact"))[0] == "NONE"
+    assert (
+        configure(cluster, "topic", "orders", ("retention.ms", "set", "1000"), ("cleanup.policy", "append", "compact"))[0] == "NONE"
+    )
     assert cluster.active().image.configs["topic:orders"] == {"retention.ms": "1000", "cleanup.policy": "delete,compact"}
-    assert configure(cluster, "topic", "orders", ("retention.ms", "delete", ""), ("cleanup.policy", "subtract", "delete"))[0] == "NONE"
+    assert (
+        configure(cluster, "topic", "orders", ("retention.ms", "delete", ""), ("cleanup.policy", "subtract", "delete"))[0] == "NONE"
+    )
     assert cluster.active().image.configs["topic:orders"] == {"cleanup.policy": "compact"}
     assert ConfigChanged("topic", "orders", "retention.ms", None) in [h.event for h in cluster.happened(ConfigChanged)]
 

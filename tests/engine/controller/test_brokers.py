@@ -33,6 +33,13 @@ def test_brokers_register_fenced_and_are_unfenced_when_caught_up() -> None:
     assert all(not broker.fenced for broker in cluster.active().image.brokers.values())
 
 
+def test_an_unfencing_follows_from_the_registration() -> None:
+    cluster = Brokers()
+    registered = {h.event.broker: h.id for h in cluster.happened(BrokerRegistered)}
+    for unfenced in cluster.happened(BrokerUnfenced):
+        assert registered[unfenced.event.broker] in unfenced.causes
+
+
 def test_fact_26_a_killed_broker_is_fenced_after_nine_seconds_and_its_leadership_moves() -> None:
     cluster = Brokers()
     cluster.create(min_insync_replicas="2")

@@ -19,7 +19,15 @@ def elect(partition: PartitionImage, isr: Ids, live: Ids, *, min_isr: int = 2, e
     target = target_of(partition)
     target.isr = isr
     change = change_for(
-        "t", 0, partition, target, lambda b: b in live, min_isr=min_isr, elr_enabled=elr, election=election, unclean_shutdown=unclean_shutdown
+        "t",
+        0,
+        partition,
+        target,
+        lambda b: b in live,
+        min_isr=min_isr,
+        elr_enabled=elr,
+        election=election,
+        unclean_shutdown=unclean_shutdown,
     )
     return partition if change is None else partition.merge(change)
 
@@ -125,7 +133,9 @@ subsets = [tuple(c) for n in range(4) for c in combinations((1, 2, 3), n)]
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(subsets), st.sampled_from(subsets), st.sampled_from((ONLINE, PREFERRED, UNCLEAN))), max_size=12),
+    st.lists(
+        st.tuples(st.sampled_from(subsets), st.sampled_from(subsets), st.sampled_from((ONLINE, PREFERRED, UNCLEAN))), max_size=12
+    ),
     st.integers(1, 3),
 )
 def test_isr_and_elr_keep_their_shape(steps: list[tuple[Ids, Ids, str]], min_isr: int) -> None:
