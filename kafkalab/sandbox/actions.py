@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from engine import limits
 from engine.errors import EngineError
 from kafkalab.sandbox import looks, service, sharing
 from kafkalab.sandbox.consoles import Consoles, Terminal
+from kafkalab.sandbox.errors import decoding_refusal, with_surrogates
 from kafkalab.sandbox.inputs import Commanded
 from kafkalab.sandbox.live import Live
 from kafkalab.sandbox.push import Watcher
@@ -141,11 +143,30 @@ def parse(content: bytes | str) -> Action:
     try:
         return _DECODER.decode(content)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as wrong:
-        what, _, path = str(wrong).partition(" - at `")
-        field = path.rstrip("`").removeprefix("$.") or "message"
-        if field == "t" or "missing required field `t`" in what:
+        readable = with_surrogates(content)
+        if isinstance(readable, dict) and readable.get("t") == "command":
+            raw = msgspec.Raw(json.dumps(readable.get("command")).encode())
+            return Command(ref=ref_of(content), command=raw)
+        refusal = decoding_refusal(wrong, "message", "Nothing was changed.")
+        if refusal.field == "t":
             raise EngineError(f"t: unknown action; known are {', '.join(ACTIONS)}.", field="t") from None
-        raise EngineError(f"{field}: {what}. Nothing was changed.", field=field) from None
+        raise refusal from None
+
+
+class _Envelope(msgspec.Struct):
+    ref: str | int | None = None
+
+
+def ref_of(content: str | bytes) -> str | int | None:
+    """The ``ref`` of a message that is otherwise wrong, so that its sender learns which one."""
+    try:
+        ref = msgspec.json.decode(content, type=_Envelope).ref
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        readable = with_surrogates(content)
+        ref = readable.get("ref") if isinstance(readable, dict) else None
+    if isinstance(ref, str):
+        return ref[:40].encode("utf-8", "replace").decode()
+    return ref if isinstance(ref, int) and 0 <= ref <= 2**53 else None
 
 
 async def perform(seat: Seat, action: Action) -> dict[str, Any] | None:

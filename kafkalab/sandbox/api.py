@@ -24,7 +24,7 @@ from engine import limits
 from engine.errors import EngineError
 from kafkalab.accounts.service import visitor_id
 from kafkalab.sandbox import bounds, looks, service, sharing
-from kafkalab.sandbox.errors import Refusal, refusal_of
+from kafkalab.sandbox.errors import Refusal, decoding_refusal, refusal_of
 from kafkalab.sandbox.inputs import Commanded
 from kafkalab.sandbox.limiter import ADDRESSES, WRITES
 from kafkalab.sandbox.live import Live
@@ -75,9 +75,7 @@ def _body(request: HttpRequest, shape: type[Any]) -> Any:
     try:
         return msgspec.json.decode(content, type=shape)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as wrong:
-        what, _, path = str(wrong).partition(" - at `")
-        field = path.rstrip("`").removeprefix("$.") or "body"
-        raise EngineError(f"{field}: {what}. Nothing was changed.", field=field) from None
+        raise decoding_refusal(wrong, "body", "Nothing was changed.") from None
 
 
 def _content(request: HttpRequest) -> bytes:

@@ -65,7 +65,7 @@ class SandboxConsumer(AsyncWebsocketConsumer):
             too_large = EngineError(
                 f"message: has {len(content)} characters; at most {bounds.MAX_MESSAGE_BYTES} are accepted.", field="message"
             )
-            await self._answer({"t": "error", "ref": _ref_of(content[:200]), "error": refusal_of(too_large).body()})
+            await self._answer({"t": "error", "ref": actions.ref_of(content[:200]), "error": refusal_of(too_large).body()})
             return
         ref: Any = None
         try:
@@ -99,7 +99,7 @@ class SandboxConsumer(AsyncWebsocketConsumer):
             if now - self.told_at < 1:
                 return
             self.told_at = now
-        await self._answer({"t": "error", "ref": ref if ref is not None else _ref_of(content), "error": refusal.body()})
+        await self._answer({"t": "error", "ref": ref if ref is not None else actions.ref_of(content), "error": refusal.body()})
 
     async def _answer(self, content: dict[str, Any]) -> None:
         await self._send(_ENCODER.encode(content))
@@ -113,16 +113,3 @@ class SandboxConsumer(AsyncWebsocketConsumer):
             seat.live.watchers.remove(seat.watcher)
             seat.live.unwatched_since = monotonic()
         await self.close(code)
-
-
-class _Envelope(msgspec.Struct):
-    ref: str | int | None = None
-
-
-def _ref_of(content: str | bytes) -> str | int | None:
-    """The ``ref`` of a message that is otherwise wrong, so that its sender learns which one."""
-    try:
-        ref = msgspec.json.decode(content, type=_Envelope).ref
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
-    return ref[:40] if isinstance(ref, str) else ref

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from engine.errors import ERRORS, EngineError
@@ -47,6 +49,30 @@ def refusal_of(wrong: EngineError) -> Refusal:
     known = ERRORS.get(wrong.code)
     cure = known.cure if known is not None and wrong.code != "INVALID_REQUEST" else "Correct this field and send it again."
     return Refusal(wrong.message, code=wrong.code, field=wrong.field, cure=cure)
+
+
+def with_surrogates(content: bytes | str) -> Any:
+    """JSON whose texts may hold lone surrogates, which msgspec refuses without saying where; None where there is another fault.
+    Only for telling the sender which field it was."""
+    text = content if isinstance(content, str) else content.decode("utf-8", "replace")
+    if "\\ud" not in text.lower():
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+_IN_WORDS = re.compile(r"(?:missing required|unknown) field `([A-Za-z_][A-Za-z0-9_]{0,39})`")
+
+
+def decoding_refusal(wrong: Exception, whole: str, advice: str) -> EngineError:
+    """What a decoder says against some JSON, naming the field as a person would; ``whole`` is what the JSON itself is called."""
+    what, _, path = str(wrong).partition(" - at `")
+    inner = path.rstrip("`").removeprefix("$").removeprefix(".")
+    named = _IN_WORDS.search(what)
+    field = ".".join(part for part in (inner, named[1] if named else "") if part) or whole
+    return EngineError(f"{field}: {what}. {advice}", field=field)
 
 
 def _clean(text: str) -> str:

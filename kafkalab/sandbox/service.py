@@ -20,7 +20,7 @@ from engine.errors import EngineError
 from engine.lab import Lab
 from engine.spec import ClusterSpec, TopicSpec
 from kafkalab.sandbox import bounds, journal, sharing
-from kafkalab.sandbox.errors import Refusal, not_found
+from kafkalab.sandbox.errors import Refusal, decoding_refusal, not_found, with_surrogates
 from kafkalab.sandbox.inputs import (
     AnyInput,
     Arrived,
@@ -88,9 +88,9 @@ def parse_spec(content: object) -> ClusterSpec:
     try:
         return msgspec.convert(content, ClusterSpec)
     except (msgspec.ValidationError, RecursionError) as wrong:
-        what, _, path = str(wrong).partition(" - at `")
-        field = "spec" + path.rstrip("`").removeprefix("$")
-        raise EngineError(f"{field}: {what}. Nothing was created.", field=field) from None
+        refusal = decoding_refusal(wrong, "", "Nothing was created.")
+        field = f"spec.{refusal.field}".rstrip(".")
+        raise EngineError(f"spec.{refusal.message}".replace("spec.: ", "spec: "), field=field) from None
 
 
 async def _adopt(row: Sandbox, lab: Lab, entries: list[tuple[int, AnyInput]], saved: Saved | None) -> Sandbox:
@@ -168,20 +168,13 @@ def parse_command(raw: bytes | dict[str, Any]) -> cm.AnyCommand:
     try:
         return cast(cm.AnyCommand, cm.parse(raw))
     except EngineError as wrong:
-        if wrong.field != "$" or isinstance(raw, dict) or b"\\ud" not in raw.lower():
+        if wrong.field != "$" or isinstance(raw, dict):
             raise
-    return cast(cm.AnyCommand, cm.parse(_tolerant(raw)))
-
-
-def _tolerant(raw: bytes) -> dict[str, Any]:
-    """Python's reader lets lone surrogates through, so that the check behind it can name the field that holds them."""
-    import json
-
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError):
-        found = None
-    return found if isinstance(found, dict) else {}
+        readable = with_surrogates(raw)
+        if not isinstance(readable, dict):
+            what = wrong.message.removeprefix("$: ").partition(". Nothing")[0]
+            raise decoding_refusal(ValueError(what), "command", "Nothing was changed.") from None
+    return cast(cm.AnyCommand, cm.parse(readable))
 
 
 async def submit(sandbox_id: str, command: cm.AnyCommand, by: str) -> Ack:

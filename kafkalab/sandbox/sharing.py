@@ -17,6 +17,7 @@ from engine.errors import EngineError
 from engine.lab import Lab, Share
 from engine.spec import ClusterSpec, TopicSpec
 from kafkalab.sandbox import bounds
+from kafkalab.sandbox.errors import decoding_refusal
 
 FORMAT = "kafkalab-share-1"
 
@@ -80,9 +81,7 @@ def read(content: bytes) -> Opened:
     try:
         file = msgspec.json.decode(content, type=File)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as wrong:
-        what, _, path = str(wrong).partition(" - at `")
-        field = path.rstrip("`").removeprefix("$.") or "file"
-        raise EngineError(f"{field}: {what}. This is not a file that KafkaLab saved, or it was changed.", field=field) from None
+        raise decoding_refusal(wrong, "file", "This is not a file that KafkaLab saved, or it was changed.") from None
     if file.format != FORMAT:
         raise EngineError(f"format: {file.format[:40]!r} is unknown; {FORMAT!r} is read here.", field="format")
     if file.engine_version != ENGINE_VERSION:

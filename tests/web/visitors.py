@@ -104,6 +104,8 @@ class Socket:
             message = await self.read()
             if message["t"] not in ("view", "diff", "goals") and message.get("ref") == ref:
                 return message
+            if message["t"] == "error" and message["ref"] is None:
+                return message  # what is no JSON cannot say which one it was
             if message["t"] not in ("view", "diff"):
                 self.others.append(message)
 
