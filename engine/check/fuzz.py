@@ -32,7 +32,7 @@ DRAIN_STEP_US = 2_000_000
 CRASHES = ("kill", "power loss", "torn write", "pause", "polite stop")
 NETWORK = ("cut node", "cut pair", "one-way cut", "delay", "loss")
 DISKS = ("slow disk", "full disk", "corrupt disk", "wiped disk")
-CONTROL = ("kill controller", "pause controller", "cut controller")
+CONTROL = ("kill controller", "pause controller", "cut controller", "slow controller")
 ADMIN = ("preferred election", "unclean election", "reassignment", "config change")
 CLIENTS = ("kill producer", "pause producer")
 FAULTS = (*CRASHES, *NETWORK, *DISKS, *CONTROL, *ADMIN, *CLIENTS)
@@ -333,6 +333,9 @@ INFLICT: dict[str, Callable[[Campaign, str, str, str, str, str], bool]] = {
     "kill controller": lambda c, broker, controller, server, other, producer: c._do(cm.KillNode(controller)),
     "pause controller": lambda c, broker, controller, server, other, producer: c._do(cm.PauseNode(controller)),
     "cut controller": lambda c, broker, controller, server, other, producer: c._do(cm.CutNetwork(controller)),
+    "slow controller": lambda c, broker, controller, server, other, producer: c._do(
+        cm.DegradeNetwork(broker, controller, delay_ms=200 + c.stream.below(3_000))
+    ),
     "preferred election": lambda c, broker, controller, server, other, producer: c._elect("preferred"),
     "unclean election": lambda c, broker, controller, server, other, producer: c._elect("unclean"),
     "reassignment": lambda c, broker, controller, server, other, producer: c._reassign(),

@@ -151,11 +151,6 @@ class Oracle:
 
     def _isr_changed(self, event: ev.IsrChanged) -> None:
         self.counts["ISR changes"] += 1
-        partition = TopicPartition(event.topic, event.partition)
-        known = self.state(partition)
-        known.tainted &= {*event.new_isr, *event.elr}
-        if event.new_isr and set(event.new_isr) <= known.tainted:
-            self._license(partition, "every ISR member left lost something from its disk")
 
     def _truncated(self, event: ev.ReplicaTruncated) -> None:
         self.counts["truncations"] += 1
@@ -259,6 +254,7 @@ class Oracle:
 
     def _check_shape(self, image: MetadataImage) -> None:
         for partition, state in partitions_of(image):
+            self._follow_taint(partition, state)
             replicas, isr, elr = set(state.replicas), set(state.isr), set(state.elr)
             if not isr <= replicas or not elr <= replicas or isr & elr:
                 self.fail("IsrElrShape", f"{partition}: replicas {state.replicas}, ISR {state.isr}, ELR {state.elr}")
@@ -274,6 +270,15 @@ class Oracle:
                 self.fail("IsrElrShape", f"{partition}: fenced {sorted(fenced)} in the ISR {state.isr}")
             if not isr and not self.world.spec.elr:
                 self.fail("IsrElrShape", f"{partition}: the ISR is empty without ELR")
+
+    def _follow_taint(self, partition: TopicPartition, state: PartitionImage) -> None:
+        """Who left ISR and ELR has to copy everything again and is clean; where only tainted members are left, a loss is licensed.
+        Read from the committed metadata, since a controller that decided may be gone before it could tell."""
+        known = self.state(partition)
+        if known.tainted:
+            known.tainted &= {*state.isr, *state.elr}
+            if state.isr and set(state.isr) <= known.tainted:
+                self._license(partition, "every ISR member left lost something from its disk")
 
     def _candidates_complete(self, partition: TopicPartition, known: Committed) -> None:
         if known.licences:
