@@ -19,7 +19,7 @@ from engine.controller.node import ControllerNode
 from engine.log.partition_log import PartitionLog
 from engine.messages.base import TopicPartition
 from engine.metadata.image import MetadataImage, PartitionImage
-from engine.world import World, best_image
+from engine.world import World
 
 LICENSING_ELECTIONS = {"unclean", "last known leader"}
 
@@ -37,13 +37,14 @@ class Violation(Exception):
 @dataclass(slots=True)
 class Committed:
     """What the oracle knows to be committed in one partition. ``batches``: base offset → bytes. ``licences``: why a loss would be
-    excused. ``tainted``: brokers whose disk may lack what they once held, until they leave ISR and ELR."""
+    excused. ``tainted``: brokers whose disk may lack what they once held, with the broker epoch that they had then; such a one is clean
+    again once it has registered anew and has left ISR and ELR, and so has to copy everything before it counts."""
 
     high_watermark: int = 0
     batches: dict[int, bytes] = field(default_factory=dict)
     last_base: int = -1
     licences: set[str] = field(default_factory=set)
-    tainted: set[int] = field(default_factory=set)
+    tainted: dict[int, int] = field(default_factory=dict)
 
 
 class Oracle:
@@ -58,7 +59,7 @@ class Oracle:
         self.metadata: dict[int, bytes] = {}
         self.metadata_checked: dict[str, int] = {}
         self.replica_checked: dict[tuple[str, TopicPartition], int] = {}
-        self.image_offset = -1
+        self.image = MetadataImage()
         self.counts: Counter[str] = Counter()
         self.handlers: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.HighWatermarkAdvanced: self._high_watermark,
@@ -182,15 +183,16 @@ class Oracle:
     def _taint(self, name: str, reason: str) -> None:
         """The broker may lack records: whoever counts on it is excused once nobody else in the ISR holds them."""
         broker = int(name.removeprefix("broker-")) if name.startswith("broker-") else -1
-        image = best_image(self.world)
-        for partition, state in partitions_of(image) if image is not None else ():
-            members = {*state.isr, *state.elr}
-            if broker not in members:
-                continue
-            known = self.state(partition)
-            known.tainted.add(broker)
-            if set(state.isr) <= known.tainted or not (members - known.tainted):
-                self._license(partition, f"{reason} on every ISR member")
+        registered = self.image.brokers.get(broker)
+        for partition, state in partitions_of(self.image):
+            if broker in state.replicas and registered is not None:
+                self.state(partition).tainted[broker] = registered.broker_epoch
+                self._license_if_nobody_is_left(partition, state, reason)
+
+    def _license_if_nobody_is_left(self, partition: TopicPartition, state: PartitionImage, reason: str) -> None:
+        tainted = self.state(partition).tainted.keys()
+        if (state.isr and set(state.isr) <= tainted) or not {*state.isr, *state.elr} - tainted:
+            self._license(partition, f"{reason} on every ISR member")
 
     def _restarted(self, event: ev.NodeStarted) -> None:
         for key in self.replica_checked:
@@ -216,9 +218,9 @@ class Oracle:
                 )
             self.quorum_epochs[name] = quorum.epoch
             self._check_metadata(name, quorum.log, quorum.high_watermark)
-            if node.image.offset > self.image_offset:
-                self.image_offset = node.image.offset
-                self._check_shape(node.image)
+            if node.image.offset > self.image.offset:
+                self.image = node.image.copy()
+                self._check_shape(self.image)
 
     def _check_metadata(self, name: str, log: PartitionLog, committed: int) -> None:
         start = self.metadata_checked.get(name, 0)
@@ -254,7 +256,7 @@ class Oracle:
 
     def _check_shape(self, image: MetadataImage) -> None:
         for partition, state in partitions_of(image):
-            self._follow_taint(partition, state)
+            self._follow_taint(image, partition, state)
             replicas, isr, elr = set(state.replicas), set(state.isr), set(state.elr)
             if not isr <= replicas or not elr <= replicas or isr & elr:
                 self.fail("IsrElrShape", f"{partition}: replicas {state.replicas}, ISR {state.isr}, ELR {state.elr}")
@@ -271,20 +273,22 @@ class Oracle:
             if not isr and not self.world.spec.elr:
                 self.fail("IsrElrShape", f"{partition}: the ISR is empty without ELR")
 
-    def _follow_taint(self, partition: TopicPartition, state: PartitionImage) -> None:
+    def _follow_taint(self, image: MetadataImage, partition: TopicPartition, state: PartitionImage) -> None:
         """Who left ISR and ELR has to copy everything again and is clean; where only tainted members are left, a loss is licensed.
         Read from the committed metadata, since a controller that decided may be gone before it could tell."""
         known = self.state(partition)
         if known.tainted:
-            known.tainted &= {*state.isr, *state.elr}
-            if state.isr and set(state.isr) <= known.tainted:
-                self._license(partition, "every ISR member left lost something from its disk")
+            members = {*state.isr, *state.elr}
+            for broker, epoch in list(known.tainted.items()):
+                if broker not in members and broker in image.brokers and image.brokers[broker].broker_epoch != epoch:
+                    del known.tainted[broker]
+            if known.tainted:
+                self._license_if_nobody_is_left(partition, state, "a disk that lost something")
 
     def _candidates_complete(self, partition: TopicPartition, known: Committed) -> None:
         if known.licences:
             return
-        image = best_image(self.world)
-        state = image.partition(partition) if image is not None else None
+        state = self.image.partition(partition)
         if state is None:
             return
         for broker in (*state.isr, *state.elr):

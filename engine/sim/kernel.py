@@ -132,7 +132,8 @@ class Kernel:
         departs = self.now
         disk = host.disk
         if disk.pending_delay_us:
-            departs = host.disk_free_us = max(departs, host.disk_free_us) + disk.pending_delay_us
+            queued = max(departs, host.disk_free_us) + disk.pending_delay_us
+            departs = host.disk_free_us = min(queued, departs + max(disk.pending_delay_us, limits.MAX_DISK_QUEUE_US))
             disk.pending_delay_us = 0
         for kind, destination, body, after_us, cause in out.effects:
             if kind == SEND:
@@ -344,7 +345,9 @@ class Kernel:
     # -- disks --------------------------------------------------------------------------------------------------------------------
 
     def slow_disk(self, name: str, write_delay_us: int, cause: int) -> None:
-        self.hosts[name].disk.write_delay_us = write_delay_us
+        host = self.hosts[name]
+        host.disk.write_delay_us = write_delay_us
+        host.disk_free_us = min(host.disk_free_us, self.now)
         self._emit(name, ev.DiskSlowed(name, write_delay_us), (cause,))
 
     def fill_disk(self, name: str, cause: int) -> None:
