@@ -123,7 +123,9 @@ function apply(element, attrs) {
 function set(element, name, value) {
   const control = /** @type {any} */ (element);
   if (name === "value") {
-    if (control.value !== String(value) && document.activeElement !== element) control.value = String(value);
+    // What somebody is typing stays his.
+    const typing = document.activeElement === element && (control.type !== "range" || element.matches(":active"));
+    if (control.value !== String(value) && !typing) control.value = String(value);
   } else if (name === "checked") control.checked = Boolean(value);
   else if (value === false || value === null || value === undefined) element.removeAttribute(name);
   else element.setAttribute(name, value === true ? "" : String(value));

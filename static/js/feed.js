@@ -3,6 +3,8 @@
 import { clockText, h, need, render } from "./dom.js";
 
 const SHOWN = 120;
+const SPOKEN = 4;
+const SPEAK_AFTER_MS = 400;
 
 /** @param {any} lab */
 export function start(lab) {
@@ -12,7 +14,9 @@ export function start(lab) {
   const { store } = lab;
   let level = "major";
   let filter = "";
-  let spoke = 0;
+  /** @type {string[]} */
+  let unsaid = [];
+  let speaking = 0;
 
   const rank = { major: 0, minor: 1, trace: 2 };
 
@@ -94,7 +98,7 @@ export function start(lab) {
                   {
                     key: "go",
                     type: "button",
-                    "aria-label": `Go to ${clockText(link.at_us)}`,
+                    "aria-label": `go there, ${clockText(link.at_us)}`,
                     on: { click: () => lab.ask("seek", { at_us: link.at_us }) },
                   },
                   "go there",
@@ -116,13 +120,15 @@ export function start(lab) {
     need("#feed-level").focus();
   }
 
-  /** The live region says what matters, and no more than once a second. @param {any} event */
+  /** The live region says what matters, gathered over a moment so that it does not stammer. @param {any} event */
   function speak(event) {
-    const news = event.detail.fresh.filter((/** @type {any} */ s) => s.level === "major").slice(-3);
-    const now = performance.now();
-    if (!news.length || now - spoke < 1000) return;
-    spoke = now;
-    live.textContent = news.map((/** @type {any} */ s) => s.text).join(" ");
+    for (const sentence of event.detail.fresh) if (sentence.level === "major") unsaid.push(sentence.text);
+    if (!unsaid.length || speaking) return;
+    speaking = window.setTimeout(() => {
+      live.textContent = unsaid.slice(-SPOKEN).join(" ");
+      unsaid = [];
+      speaking = 0;
+    }, SPEAK_AFTER_MS);
   }
 
   need("#feed-level").addEventListener("change", (event) => {

@@ -194,6 +194,9 @@ class LabPage {
       async (read) => {
         const wish = forkOf(read);
         const answer = await this.socket.request("fork", { at_us: at, ...wish });
+        // The twin has met everything; the two are compared at the same moment, so this one returns to it too.
+        if (wish.replay && at < this.store.clock.end_us)
+          await this.socket.request("seek", { at_us: this.store.clock.end_us });
         location.assign(wish.change ? answer.twin_url : answer.url);
       },
     );

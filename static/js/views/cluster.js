@@ -129,9 +129,6 @@ function replicaRow(node, id, topic, partition) {
   const inIsr = partition.isr.includes(node.id);
   const eligible = partition.elr.includes(node.id);
   const role = leads ? "leader" : log.role === "offline" ? "offline" : "follower";
-  const label =
-    `${id}: ${role}, ${log.state}${inIsr ? "" : ", out of the ISR"}, log end ${log.log_end_offset}, ` +
-    `high watermark ${log.high_watermark}, leader epoch ${partition.leader_epoch}`;
   return h(
     "button.replica",
     {
@@ -141,12 +138,13 @@ function replicaRow(node, id, topic, partition) {
       "data-object": `${id}@${node.id}`,
       "data-concerns": `${id} ${topic.name}`,
       "aria-haspopup": "menu",
-      "aria-label": label,
     },
     [
       h("span.line", { key: "line" }, [
         mark(leads ? "leader" : "follower"),
+        h("span.sr", { key: "role" }, `${role} of `),
         h("span.part", { key: "part" }, [h("span.topic", { key: "t" }, topic.name), `-${partition.partition}`]),
+        " ",
         leads ? h("span.epoch", { key: "epoch" }, `epoch ${partition.leader_epoch}`) : null,
         h("span.badge", { key: "badge", class: `tone-${tone}`, "data-isr": inIsr ? `${id}@${node.id}` : null }, [
           mark(shape, tone),

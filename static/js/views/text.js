@@ -115,31 +115,35 @@ export function create(root, lab) {
 /** @param {boolean} seen @param {string} caption @param {string[]} head @param {any[][]} rows */
 function tableOf(seen, caption, head, rows) {
   if (!rows.length) return null;
-  return h("div.scroll", { key: caption, tabindex: seen ? "0" : null, role: "region", "aria-label": caption }, [
-    h("table", { key: "t" }, [
-      h("caption", { key: "c" }, caption),
-      h(
-        "thead",
-        { key: "h" },
+  return h(
+    seen ? "div.scroll" : "div",
+    { key: caption, tabindex: seen ? "0" : null, role: "region", "aria-label": caption },
+    [
+      h("table", { key: "t" }, [
+        h("caption", { key: "c" }, caption),
         h(
-          "tr",
-          {},
-          head.map((name) => h("th", { key: name, scope: "col" }, name)),
-        ),
-      ),
-      h(
-        "tbody",
-        { key: "b" },
-        rows.map((row, index) =>
+          "thead",
+          { key: "h" },
           h(
             "tr",
-            { key: String(index) },
-            row.map((cell, column) =>
-              column === 0 ? h("th", { key: "0", scope: "row" }, cell) : h("td", { key: String(column) }, cell),
+            {},
+            head.map((name) => h("th", { key: name, scope: "col" }, name)),
+          ),
+        ),
+        h(
+          "tbody",
+          { key: "b" },
+          rows.map((row, index) =>
+            h(
+              "tr",
+              { key: String(index) },
+              row.map((cell, column) =>
+                column === 0 ? h("th", { key: "0", scope: "row" }, cell) : h("td", { key: String(column) }, cell),
+              ),
             ),
           ),
         ),
-      ),
-    ]),
-  ]);
+      ]),
+    ],
+  );
 }

@@ -1,0 +1,1 @@
+"""What a visitor sees, in a real Chromium against a real server."""

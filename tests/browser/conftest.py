@@ -1,0 +1,24 @@
+"""A page with a lab open in it, and everything here marked as needing a browser."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.lab import LabPage
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture
+def lab(page: Page) -> LabPage:
+    """The free lab, as one click on the front page opens it."""
+    page.goto("/")
+    page.get_by_role("button", name="Open the lab").click()
+    return LabPage(page).ready()
