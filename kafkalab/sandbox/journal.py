@@ -126,13 +126,16 @@ def release(ids: list[str], lease: str) -> None:
 # -- writing ------------------------------------------------------------------------------------------------------------------
 
 
-def append(sandbox_id: str, lease: str, entry: Entry, work: int, *, void_after_us: int | None = None) -> None:
-    """Commits one input. ``void_after_us``: the playhead went back to there, so later checkpoints no longer lie on the way.
+def append(
+    sandbox_id: str, lease: str, entry: Entry, work: int, pace: tuple[float, bool], *, void_after_us: int | None = None
+) -> None:
+    """Commits one input, and the pace at which time ran then. ``void_after_us``: the playhead went back to there, so later checkpoints
+    no longer lie on the way.
 
     Raises LeaseLost where another process has taken over."""
     with transaction.atomic():
         held = Sandbox.objects.filter(id=sandbox_id, lease_owner=lease, last_seq=entry.seq - 1).update(
-            last_seq=entry.seq, replay_deliveries=work, last_used=timezone.now()
+            last_seq=entry.seq, replay_deliveries=work, last_used=timezone.now(), speed=pace[0], playing=pace[1]
         )
         if not held:
             raise LeaseLost(sandbox_id)

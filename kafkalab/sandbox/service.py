@@ -191,14 +191,13 @@ async def do(live: Live, given: AnyInput) -> Ack:
 async def seek(live: Live, at_us: int) -> Ack:
     """Moves the playhead; time stands still there until it is told to run."""
     _check_time("at_us", at_us)
-    was = live.playing
-    live.playing = False
+    was, live.playing = live.playing, False
     try:
         ack = await do(live, Sought(at_us))
     except EngineError:
         live.playing = was
         raise
-    await set_pace(live, 0, None)
+    live.paused_by = ""
     return ack
 
 

@@ -25,7 +25,7 @@ from engine.spec import ClusterSpec
 from kafkalab import lifecycle
 from kafkalab.sandbox import bounds, journal
 from kafkalab.sandbox.errors import Refusal, not_found
-from kafkalab.sandbox.inputs import AnyInput, Arrived, Entry, decode_spec, encode_spec, is_plain, slice_to, work_of
+from kafkalab.sandbox.inputs import AnyInput, Arrived, Commanded, Entry, decode_spec, encode_spec, is_plain, slice_to, work_of
 from kafkalab.sandbox.journal import LeaseLost, Saved, database
 from kafkalab.sandbox.live import MAX_SPEED, Live
 from kafkalab.sandbox.models import Sandbox
@@ -206,7 +206,8 @@ class Shelf:
             entry = Entry(live.seq + 1, at_us, given)
             try:
                 void = live.lab.now_us if backwards else None
-                await database(journal.append, live.id, self.lease, entry, live.spent, void_after_us=void)
+                pace = (live.speed, live.playing)
+                await database(journal.append, live.id, self.lease, entry, live.spent, pace, void_after_us=void)
             except BaseException:
                 await self._drop(live)
                 raise
@@ -214,7 +215,8 @@ class Shelf:
             live.reached_us, live.reached_deliveries = live.lab.now_us, work_of(live.lab)
             if backwards or type(given).__name__ in _TRAVELS:
                 live.leap()
-            await self._compact(live)
+            if isinstance(given, Commanded):
+                await self._compact(live)
         live.stale = True
         live.nudge.set()
         return number, entry, digest
