@@ -40,30 +40,30 @@ export class Actions {
   /** @param {HTMLElement} target @param {string} title @param {Entry[]} entries */
   show(target, title, entries) {
     this.from = target;
-    render(this.menu, [
-      h("h2", { key: "title" }, title),
-      entries.map((entry, index) => {
-        if (entry.rule) return h("hr", { key: `rule${index}` });
-        const hint = entry.command ? cli(entry.command) : "";
-        return h(
+    // What one would type stands beside the entry, which it describes: the entry's name is its label alone.
+    const items = entries.map((entry, index) => {
+      if (entry.rule) return h("hr", { key: `rule${index}` });
+      const typed = entry.command ? cli(entry.command) : "";
+      return h("div.entry", { key: `${title}-${entry.label}`, role: "none" }, [
+        h(
           "button",
           {
-            key: `${title}-${entry.label}`,
+            key: "item",
             type: "button",
             role: "menuitem",
             tabindex: "-1",
-            "aria-labelledby": `item-${index}`,
-            "aria-describedby": hint ? `item-cli-${index}` : null,
+            "aria-describedby": typed ? `typed-${index}` : null,
             on: { click: () => this.choose(entry) },
           },
-          [
-            h("span", { key: "label", id: `item-${index}` }, entry.label),
-            hint ? h("code", { key: "cli", id: `item-cli-${index}` }, hint) : null,
-          ],
-        );
-      }),
+          entry.label,
+        ),
+        typed ? h("span.typed", { key: "typed", id: `typed-${index}` }, typed) : null,
+      ]);
+    });
+    render(this.menu, [
+      h("p.menu-title", { key: "title" }, title),
+      h("div", { key: "menu", role: "menu", "aria-label": `Actions for ${title}` }, items),
     ]);
-    this.menu.setAttribute("aria-label", `Actions for ${title}`);
     const box = target.getBoundingClientRect();
     if (!this.menu.matches(":popover-open")) this.menu.showPopover();
     const { offsetWidth: width, offsetHeight: height } = this.menu;
