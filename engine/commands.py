@@ -81,12 +81,14 @@ class HealNetwork(Command, frozen=True, tag=True):
 
 
 class DegradeNetwork(Command, frozen=True, tag=True):
-    """Adds ``delay_ms`` to each message between the two and loses ``loss_percent`` of them (a loss breaks the connection)."""
+    """Adds ``delay_ms`` to each message between the two and loses ``loss_percent`` of them (a loss breaks the connection);
+    with ``one_way`` only from ``source`` to ``target``."""
 
     source: NodeName
     target: NodeName
     delay_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
     loss_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.0
+    one_way: bool = False
 
 
 class SlowDisk(Command, frozen=True, tag=True):

@@ -433,7 +433,8 @@ def _heal(world: World, c: cm.HealNetwork, cause: int) -> None:
 
 def _degrade(world: World, c: cm.DegradeNetwork, cause: int) -> None:
     for source, target in _pairs(world, c.source, c.target):
-        world.kernel.degrade(source, target, c.delay_ms * 1000, int(c.loss_percent * 10_000), cause)
+        if not c.one_way or source == c.source:
+            world.kernel.degrade(source, target, c.delay_ms * 1000, int(c.loss_percent * 10_000), cause)
 
 
 def _corrupt(world: World, c: cm.CorruptDisk, cause: int) -> None:

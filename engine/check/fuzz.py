@@ -18,8 +18,11 @@ from engine import world as wd
 from engine.broker.node import BrokerNode
 from engine.check.invariants import Oracle, Violation, partitions_of
 from engine.check.outcome import Outcome
+from engine.controller.node import ControllerNode
 from engine.errors import EngineError
 from engine.events import Happening
+from engine.messages.base import TopicPartition
+from engine.sim.kernel import Host
 from engine.sim.rng import Stream, seed_for
 from engine.spec import ClusterSpec
 from engine.view.phrases import command_text
@@ -33,9 +36,10 @@ CRASHES = ("kill", "power loss", "torn write", "pause", "polite stop")
 NETWORK = ("cut node", "cut pair", "one-way cut", "delay", "loss")
 DISKS = ("slow disk", "full disk", "corrupt disk", "wiped disk")
 CONTROL = ("kill controller", "pause controller", "cut controller", "slow controller")
+PLOTS = ("stale proposal",)
 ADMIN = ("preferred election", "unclean election", "reassignment", "config change")
 CLIENTS = ("kill producer", "pause producer")
-FAULTS = (*CRASHES, *NETWORK, *DISKS, *CONTROL, *ADMIN, *CLIENTS)
+FAULTS = (*CRASHES, *NETWORK, *DISKS, *CONTROL, *PLOTS, *ADMIN, *CLIENTS)
 """Every kind of fault; a campaign must have seen each."""
 
 
@@ -249,6 +253,40 @@ class Campaign:
         self._do(cm.StartNode(broker))
         return done
 
+    def _stale_proposal(self) -> bool:
+        """A plot, since chance alone seldom finds it: a leader vouches for a follower that has caught up, but the proposal crawls to
+        the controller. Meanwhile leadership moves to another replica, from which that follower is cut off. Whoever believes the old
+        leader's proposal now counts a replica in that lacks what the new leader has committed."""
+        topic, number = self._partition()
+        partition = TopicPartition(topic, number)
+        image = wd.best_image(self.world)
+        state = image.partition(partition) if image is not None else None
+        controller = next((name for name, host in self.world.kernel.hosts.items() if is_active_controller(host)), "")
+        if state is None or state.leader == -1 or len(state.replicas) != 3 or len(state.isr) < 2 or not controller:
+            return False
+        leader = state.leader
+        heir = next(broker for broker in state.isr if broker != leader)
+        late = next(broker for broker in state.replicas if broker not in (leader, heir))
+        if late in state.isr:
+            self._do(cm.KillNode(f"broker-{late}"))
+            self._advance(10_000_000)
+        self._do(cm.DegradeNetwork(f"broker-{leader}", controller, delay_ms=1_000 + self.stream.below(2_000), one_way=True))
+        self._do(cm.StartNode(f"broker-{late}"))
+        for _ in range(100):
+            node = self.world.kernel.hosts[f"broker-{leader}"].node
+            replica = node.partitions.get(partition) if isinstance(node, BrokerNode) else None
+            if replica is None:
+                return False
+            if replica.pending_isr is not None and late in replica.pending_isr:
+                break
+            self._advance(50_000)
+        self._do(cm.CutNetwork(f"broker-{late}", f"broker-{heir}"))
+        self._do(cm.ReassignPartition(topic, number, [heir, leader, late]))
+        self._advance(20_000)
+        self._do(cm.ElectLeader("preferred", topic, number))
+        self._advance(3_000_000)
+        return True
+
     def _heal(self) -> None:
         self._do(cm.HealNetwork())
         for host in list(self.world.kernel.hosts.values()):
@@ -334,8 +372,9 @@ INFLICT: dict[str, Callable[[Campaign, str, str, str, str, str], bool]] = {
     "pause controller": lambda c, broker, controller, server, other, producer: c._do(cm.PauseNode(controller)),
     "cut controller": lambda c, broker, controller, server, other, producer: c._do(cm.CutNetwork(controller)),
     "slow controller": lambda c, broker, controller, server, other, producer: c._do(
-        cm.DegradeNetwork(broker, controller, delay_ms=200 + c.stream.below(3_000))
+        cm.DegradeNetwork(broker, controller, delay_ms=200 + c.stream.below(3_000), one_way=c.stream.chance(500_000))
     ),
+    "stale proposal": lambda c, broker, controller, server, other, producer: c._stale_proposal(),
     "preferred election": lambda c, broker, controller, server, other, producer: c._elect("preferred"),
     "unclean election": lambda c, broker, controller, server, other, producer: c._elect("unclean"),
     "reassignment": lambda c, broker, controller, server, other, producer: c._reassign(),
@@ -343,6 +382,10 @@ INFLICT: dict[str, Callable[[Campaign, str, str, str, str, str], bool]] = {
     "kill producer": lambda c, broker, controller, server, other, producer: c._do(cm.KillNode(producer)),
     "pause producer": lambda c, broker, controller, server, other, producer: c._do(cm.PauseNode(producer)),
 }
+
+
+def is_active_controller(host: Host) -> bool:
+    return isinstance(host.node, ControllerNode) and host.node.active
 
 
 def _where(crash: Exception) -> str:
