@@ -123,6 +123,12 @@ class Live:
         finally:
             self._count(before)
 
+    def run_to_event(self, until_us: int) -> None:
+        """Plays on to the next event, at most until ``until_us``."""
+        before = self._mark()
+        self.lab.step(max(until_us - self.lab.now_us, 0))
+        self._count(before)
+
     def _mark(self) -> tuple[int, int]:
         lab = self.lab
         return lab.now_us, work_of(lab)

@@ -261,6 +261,21 @@ async def advance(live: Live, until_us: int) -> tuple[Ack, bool]:
     return ack, live.lab.now_us >= until_us
 
 
+async def pass_time(live: Live, until_us: int, *, to_event: bool = False) -> None:
+    """Lets time pass without writing it down, up to ``until_us`` or (``to_event``) the next event; the caller ends with ``do(Arrived())``."""
+
+    def part(deadline: float) -> bool:
+        if live.lock.locked():
+            return False
+        if to_event:
+            live.run_to_event(until_us)
+            return True
+        return live.run(max(until_us, live.lab.now_us), deadline)
+
+    while not await shelf().core.slice(part):
+        pass
+
+
 def _check_time(field: str, at_us: int) -> None:
     if not 0 <= at_us <= limits.MAX_NOW_US:
         raise EngineError(f"{field}: {at_us} lies outside virtual time, which runs from 0 to {limits.MAX_NOW_US} µs.", field=field)

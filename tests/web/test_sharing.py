@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine.errors import EngineError
 from kafkalab.sandbox import bounds, sharing
 from kafkalab.sandbox.models import Sandbox, Share
 from tests.web.visitors import KILL, PRODUCE, Visitor
@@ -117,7 +118,7 @@ async def test_old_links_make_room(visitor: Visitor, monkeypatch: pytest.MonkeyP
 
 
 def test_a_bomb_is_not_unpacked() -> None:
-    with pytest.raises(sharing.EngineError, match="unpacked"):
+    with pytest.raises(EngineError, match="unpacked"):
         sharing.unpack(sharing.pack(b" " * (bounds.MAX_IMPORT_BYTES + 1)))
 
 

@@ -108,8 +108,12 @@ async def test_slices_take_turns_and_keep_to_their_part() -> None:
     order: list[str] = []
 
     async def work(name: str) -> None:
+        def note(_: float) -> bool:
+            order.append(name)
+            return True
+
         for _ in range(3):
-            await core.slice(lambda _: order.append(name) is None)
+            await core.slice(note)
 
     await asyncio.gather(work("a"), work("b"), work("c"))
     assert order == ["a", "b", "c"] * 3
