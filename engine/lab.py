@@ -27,6 +27,9 @@ from engine.view.narrate import EVENT_NAMES
 from engine.view.phrases import command_text
 from engine.view.tree import View
 
+check_spec = wd.check_spec
+"""Raises EngineError, naming the field, where a specification asks for what cannot be."""
+
 FORMING_LIMIT_US = 60_000_000
 FORMING_SLICE_US = 20_000
 
