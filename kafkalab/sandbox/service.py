@@ -6,6 +6,7 @@ Every function takes the visitor's id and refuses (404) what is not theirs. Refu
 
 from __future__ import annotations
 
+import re
 import uuid
 from time import monotonic
 from typing import Any, cast
@@ -43,6 +44,7 @@ from kafkalab.sandbox.shelf import shelf
 FREE_SPEC = ClusterSpec(topics=(TopicSpec("orders", 3, 3),))
 """What "Open the lab" starts with: three brokers and a topic with three replicas."""
 FREE_TITLE = "Free lab"
+_ID = re.compile(r"[0-9a-f-]{1,36}")
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -61,9 +63,14 @@ class Ack(msgspec.Struct, frozen=True):
 
 async def open_lab(sandbox_id: str, visitor: str) -> Live:
     """The live lab. Raises Refusal (404) where there is none of the visitor's by that id."""
-    if len(sandbox_id) > 36:
+    return await shelf().get(_an_id(sandbox_id), visitor)
+
+
+def _an_id(text: str) -> str:
+    """What cannot be an id does not reach the database. Raises Refusal (404)."""
+    if not _ID.fullmatch(text):
         raise not_found()
-    return await shelf().get(sandbox_id, visitor)
+    return text
 
 
 async def create(
@@ -76,11 +83,20 @@ async def create(
     replace_oldest: bool = False,
 ) -> Sandbox:
     """A new sandbox. Raises EngineError for a spec that Kafka would refuse; Refusal (409) where the visitor has too many."""
+    check_title(title)
     CREATIONS.check(visitor)
     await _make_room(visitor, replace_oldest=replace_oldest)
     lab = await shelf().fresh(spec, seed)
     row = Sandbox(id=str(uuid.uuid4()), owner=visitor, lesson=lesson, title=title, spec=encode_spec(spec), seed=seed)
     return await _adopt(row, lab, [], None)
+
+
+def check_title(title: str) -> None:
+    """Raises EngineError for what a database or a page could not hold."""
+    if len(title) > bounds.MAX_TITLE:
+        raise EngineError(f"title: has {len(title)} characters; at most {bounds.MAX_TITLE} are kept.", field="title")
+    if not title.isprintable() or any("\ud800" <= letter <= "\udfff" for letter in title):
+        raise EngineError("title: holds control characters; use plain text.", field="title")
 
 
 def parse_spec(content: object) -> ClusterSpec:
@@ -148,7 +164,7 @@ async def mine(visitor: str) -> list[Sandbox]:
 
 async def row_of(sandbox_id: str, visitor: str) -> Sandbox:
     """The sandbox's row, without waking its lab."""
-    found = await database(Sandbox.objects.filter(id=sandbox_id[:36], owner=visitor).first)
+    found = await database(Sandbox.objects.filter(id=_an_id(sandbox_id), owner=visitor).first)
     if found is None:
         raise not_found()
     return found
@@ -300,6 +316,7 @@ async def fork(
     """
     CREATIONS.check(live.owner)
     await _make_room(live.owner, replace_oldest=False)
+    check_title(title)
     here = live.lab.now_us if at_us is None else at_us
     if not live.lab.begin_us <= here <= live.lab.end_us and (change is None or not 0 <= here <= live.lab.end_us):
         raise EngineError(
@@ -417,7 +434,7 @@ def _store_share(made: Share) -> None:
 
 
 async def find_share(token: str) -> Share:
-    found = await database(Share.objects.filter(id=token[:36]).first)
+    found = await database(Share.objects.filter(id=token).first) if _ID.fullmatch(token) else None
     if found is None:
         raise Refusal("This link leads nowhere (any more).", status=404, code="NOT_FOUND", field="token", cure="Ask for a new one.")
     return found
@@ -440,6 +457,7 @@ async def import_file(content: bytes, visitor: str, *, replace_oldest: bool = Fa
     if len(content) > bounds.MAX_BODY_BYTES:
         raise EngineError(f"file: has {len(content)} bytes; at most {bounds.MAX_BODY_BYTES} are read.", field="file")
     opened = sharing.read(content)
+    check_title(opened.title)
     await _make_room(visitor, replace_oldest=replace_oldest)
     lab = await shelf().fresh(opened.spec, opened.seed)
     copy = Live("", visitor, opened.lesson, opened.title, lab, 1.0, False)

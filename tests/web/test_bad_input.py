@@ -174,6 +174,7 @@ async def test_a_body_beyond_its_bound(visitor: Visitor) -> None:
         ({"seed": -1}, "seed"),
         ({"seed": 2**70}, "seed"),
         ({"title": "x" * 1000}, "title"),
+        ({"title": "a\0b"}, "title"),
         ({"colour": "red"}, "colour"),
     ],
 )
