@@ -222,7 +222,10 @@ class UnderReplicated(Counted, frozen=True):
     def count(self, scene: Scene) -> int | None:
         topics = scene.view.topics.values()
         return sum(
-            len(p.isr) < len(p.replicas) - len(p.adding) for t in topics if self.topic in ("", t.name) for p in t.partitions.values()
+            len(p.isr) < len(p.replicas) - len(p.adding)
+            for t in topics
+            if self.topic in ("", t.name)
+            for p in t.partitions.values()
         )
 
     def say(self, number: int | None) -> str:

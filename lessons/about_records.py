@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import msgspec
 
 from engine.check.ledger import LOST, REORDERED, LedgerRow
-from engine.commands import BrokerId, Partition, Topic
+from engine.commands import BrokerId, Topic
 from engine.errors import ERRORS
 from engine.events import Event, Happening
 from engine.view.narrate import EVENT_NAMES
-from lessons.condition import Condition, Count, Counted, Finding, PartitionName, Scope, did_you_mean, many, named, no_partition
+from lessons.condition import Condition, Count, Counted, Finding, PartitionName, Scope, did_you_mean, many, named
 from lessons.errors import Problem
 from lessons.scene import FATES, Scene
 
@@ -72,7 +72,11 @@ class HighWatermark(_LogPosition, frozen=True):
         return self._read(scene, "high_watermark")
 
     def say(self, number: int | None) -> str:
-        return f"nobody knows a high watermark of {self._of()} now" if number is None else f"the high watermark of {self._of()} is {number}"
+        return (
+            f"nobody knows a high watermark of {self._of()} now"
+            if number is None
+            else f"the high watermark of {self._of()} is {number}"
+        )
 
 
 class _OfRecords(Counted, frozen=True):
@@ -337,13 +341,14 @@ class ProduceError(Counted, frozen=True):
         return True
 
     def count(self, scene: Scene) -> int | None:
-        return sum(
+        return sum(self._matches(happening.event) for kind in ERROR_EVENTS for happening in scene.happened(kind, self.scope))
+
+    def _matches(self, event: Any) -> bool:
+        return (
             event.error == self.error
             and self.producer in ("", getattr(event, "producer", getattr(event, "client", "")))
             and self.partition in (None, f"{event.topic}-{getattr(event, 'partition', '')}")
-            for kind in ERROR_EVENTS
-            for event in (h.event for h in scene.happened(kind, self.scope))
-        )  # type: ignore[misc]
+        )
 
     def say(self, number: int | None) -> str:
         return f"{self.error} was met {many(number, 'time')}" if number else f"nobody has met {self.error}"

@@ -11,8 +11,9 @@ import msgspec
 from engine import commands as cm
 from engine.errors import EngineError
 from lessons.bounds import MAX_ITEMS
-from lessons.condition import CONDITIONS, Counted, build, convert, did_you_mean
+from lessons.condition import Counted, build, convert, did_you_mean
 from lessons.errors import Problem
+from lessons.goals import CONDITIONS
 from lessons.model import (
     Advance,
     AnyBlock,
@@ -79,7 +80,11 @@ def _until(value: Fields) -> Until:
     wanted = value["until"]
     if set(value) - {"until"}:
         extra = min(set(value) - {"until"})
-        raise Problem((extra,), f"until stands alone, without {extra!r}.", "within_ms goes inside: `until: {leader_is: {…}, within_ms: 9000}`.")
+        raise Problem(
+            (extra,),
+            f"until stands alone, without {extra!r}.",
+            "within_ms goes inside: `until: {leader_is: {…}, within_ms: 9000}`.",
+        )
     if not isinstance(wanted, dict):
         raise Problem(("until",), "until takes a condition.", "Write `until: {leader_is: {partition: orders-0, broker: 2}}`.")
     rest = {key: item for key, item in wanted.items() if key != "within_ms"}
@@ -87,7 +92,9 @@ def _until(value: Fields) -> Until:
         condition = build(rest)
         limit = convert({"advance_ms": wanted.get("within_ms", 60_000)}, Advance).advance_ms
     except Problem as wrong:
-        raise (wrong if wrong.path[:1] != ("advance_ms",) else Problem(("within_ms",), wrong.message, wrong.cure)).under("until") from None
+        raise (wrong if wrong.path[:1] != ("advance_ms",) else Problem(("within_ms",), wrong.message, wrong.cure)).under(
+            "until"
+        ) from None
     if limit < 1:
         raise Problem(("until", "within_ms"), "within_ms is less than 1.", "Give it at least 1.")
     return Until(condition, int(limit))
@@ -116,7 +123,9 @@ def _item(item: Any) -> Item:
     if isinstance(item, dict) and "advance_ms" in item:
         return convert(item, Advance)
     raise Problem(
-        (), "An item is a command, advance_ms or until.", "Write `{type: KillNode, node: broker-1}`, `{advance_ms: 500}` or `{until: {…}}`."
+        (),
+        "An item is a command, advance_ms or until.",
+        "Write `{type: KillNode, node: broker-1}`, `{advance_ms: 500}` or `{until: {…}}`.",
     )
 
 
@@ -224,13 +233,19 @@ def _hint(fields: Fields, line: int) -> HintBlock:
 
 
 def _goal(fields: Fields, line: int) -> GoalBlock:
-    rest = {key: fields.pop(key) for key in ("name", "text", "kind") if key in fields}
+    rest: Fields = {key: fields.pop(key) for key in ("name", "text", "kind") if key in fields}
     if not fields:
-        raise Problem((), "The goal says not what must be so.", "Add a condition, such as `leader_is: {partition: orders-0, broker: 2}`.")
+        raise Problem(
+            (), "The goal says not what must be so.", "Add a condition, such as `leader_is: {partition: orders-0, broker: 2}`."
+        )
     if len(fields) > 1:
         unknown = next((key for key in fields if key not in CONDITIONS), None)
         if unknown is not None:
-            raise Problem((unknown,), f"There is no goal called {unknown[:60]!r}.", did_you_mean(unknown, [*CONDITIONS, "name", "text", "kind"]))
+            raise Problem(
+                (unknown,),
+                f"There is no goal called {unknown[:60]!r}.",
+                did_you_mean(unknown, [*CONDITIONS, "name", "text", "kind"]),
+            )
         raise Problem((), "The goal has several conditions.", "Put them under all_of, as a list.")
     return _finish(GoalBlock, rest, line=line, condition=build(fields))  # type: ignore[no-any-return]
 
@@ -247,7 +262,9 @@ def _predict(fields: Fields, line: int) -> PredictBlock:
         if made.expected is not None and made.expected not in [option.text for option in options]:
             raise Problem(("expected",), "No option has this text.", "Copy the text of one option.")
     elif measure is None or options:
-        raise Problem((), f"An answer that is a {made.answer} is measured.", "Add `measure:` with one condition; options belong to a choice.")
+        raise Problem(
+            (), f"An answer that is a {made.answer} is measured.", "Add `measure:` with one condition; options belong to a choice."
+        )
     wanted = {"number": int, "bool": bool, "choice": str}[made.answer]
     if made.expected is not None and type(made.expected) is not wanted:
         raise Problem(("expected",), f"expected is not a {made.answer}.", "Give what the experiment should show.")

@@ -17,18 +17,33 @@ import msgspec
 from engine.errors import EngineError
 from engine.lab import check_spec
 from engine.spec import ClusterSpec
-from lessons import bounds, goals
+from lessons import bounds
 from lessons.blocks import BLOCKS, build_block, texts
 from lessons.condition import convert, did_you_mean
 from lessons.errors import LessonError, Problem
 from lessons.lined_yaml import Lined, LinedProblem, read
 from lessons.model import AnyBlock, Lesson, Slug, Step, TextBlock
 
-assert goals  # loads the vocabulary
-
 CONTENT = Path(__file__).parent / "content"
 PATH_VARIABLE = "LESSONS_PATH"
-LANGUAGES = {"", "text", "txt", "console", "bash", "sh", "shell", "json", "yaml", "python", "java", "sql", "properties", "http", "xml", "diff"}
+LANGUAGES = {
+    "",
+    "text",
+    "txt",
+    "console",
+    "bash",
+    "sh",
+    "shell",
+    "json",
+    "yaml",
+    "python",
+    "java",
+    "sql",
+    "properties",
+    "http",
+    "xml",
+    "diff",
+}
 
 
 class Front(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,11 +97,15 @@ def load(extra: Iterable[str | Path] = (), own: bool = True) -> Catalog:
     found: list[Found] = []
     for folder in folders(extra) if own else [Path(part) for part in extra]:
         if not folder.is_dir():
-            errors.append(LessonError(str(folder), 1, "There is no such folder of lessons.", f"Create it, or correct {PATH_VARIABLE}."))
+            errors.append(
+                LessonError(str(folder), 1, "There is no such folder of lessons.", f"Create it, or correct {PATH_VARIABLE}.")
+            )
             continue
         files = sorted(folder.glob("*/*/lesson.md"))
         if len(files) > bounds.MAX_FILES:
-            errors.append(LessonError(str(folder), 1, f"The folder holds more than {bounds.MAX_FILES} lessons.", "Name a smaller folder."))
+            errors.append(
+                LessonError(str(folder), 1, f"The folder holds more than {bounds.MAX_FILES} lessons.", "Name a smaller folder.")
+            )
         found += [read_file(file) for file in files[: bounds.MAX_FILES]]
     lessons: dict[str, Lesson] = {}
     for one in found:
@@ -96,7 +115,9 @@ def load(extra: Iterable[str | Path] = (), own: bool = True) -> Catalog:
         first = lessons.get(one.lesson.slug)
         if first is not None:
             errors.append(
-                LessonError(one.lesson.file, 1, f"A lesson called {one.lesson.slug!r} exists already: {first.file}.", "Rename this folder.")
+                LessonError(
+                    one.lesson.file, 1, f"A lesson called {one.lesson.slug!r} exists already: {first.file}.", "Rename this folder."
+                )
             )
             continue
         lessons[one.lesson.slug] = one.lesson
@@ -108,7 +129,12 @@ def load(extra: Iterable[str | Path] = (), own: bool = True) -> Catalog:
 def _missing_prerequisites(found: list[Found], lessons: dict[str, Lesson]) -> list[LessonError]:
     broken = {Path(error.file).parent.name for one in found for error in one.errors}
     return [
-        LessonError(one.lesson.file, one.front_lines.get("prerequisites", 1), f"There is no lesson {slug!r} to come before.", did_you_mean(slug, lessons))
+        LessonError(
+            one.lesson.file,
+            one.front_lines.get("prerequisites", 1),
+            f"There is no lesson {slug!r} to come before.",
+            did_you_mean(slug, lessons),
+        )
         for one in found
         if one.lesson is not None
         for slug in one.lesson.prerequisites
@@ -123,9 +149,18 @@ def read_file(file: Path) -> Found:
         size = file.stat().st_size
         content = file.read_bytes() if size <= bounds.MAX_FILE_BYTES else b""
     except OSError as wrong:
-        return Found(None, (LessonError(name, 1, f"The file cannot be read: {wrong.strerror}.", "Check that it exists and may be read."),))
+        return Found(
+            None, (LessonError(name, 1, f"The file cannot be read: {wrong.strerror}.", "Check that it exists and may be read."),)
+        )
     if size > bounds.MAX_FILE_BYTES:
-        return Found(None, (LessonError(name, 1, f"The file has {size} bytes; at most {bounds.MAX_FILE_BYTES} are accepted.", "Split the lesson."),))
+        return Found(
+            None,
+            (
+                LessonError(
+                    name, 1, f"The file has {size} bytes; at most {bounds.MAX_FILE_BYTES} are accepted.", "Split the lesson."
+                ),
+            ),
+        )
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as wrong:
@@ -176,7 +211,11 @@ class _Reader:
                 if not self.title:
                     self.wrong(number, "The step has no title.", "Write it after `## `.")
             elif line.startswith("# "):
-                self.wrong(number, "A heading of the first level stands in the lesson.", "The title is in the front matter; steps begin with `## `.")
+                self.wrong(
+                    number,
+                    "A heading of the first level stands in the lesson.",
+                    "The title is in the front matter; steps begin with `## `.",
+                )
             else:
                 self._line(line, number)
             position += 1
@@ -243,7 +282,9 @@ class _Reader:
     def _check_step(self, step: Step) -> None:
         solutions = [block for block in step.blocks if type(block).__name__ == "SolutionBlock"]
         if step.goals and not solutions and not any(e.line > step.line for e in self.errors):
-            self.wrong(step.goals[0].line, "The step has a goal but no solution.", "Add a ```solution block with items that reach it.")
+            self.wrong(
+                step.goals[0].line, "The step has a goal but no solution.", "Add a ```solution block with items that reach it."
+            )
         if len(solutions) > 1:
             self.wrong(solutions[1].line, "The step has two solutions.", "Keep one of them.")
         guards = {goal.name: goal for goal in step.goals if goal.kind == "guard"}
@@ -253,7 +294,9 @@ class _Reader:
                 self.wrong(block.line, f"There is no guard called {block.breaks!r} in this step.", "Name a goal of `kind: guard`.")
         for name, goal in guards.items():
             if name not in broken and not any(e.line > step.line for e in self.errors):
-                self.wrong(goal.line, f"Nothing shows that the guard {name!r} can break.", f"Add a ```wrong block with `breaks: {name}`.")
+                self.wrong(
+                    goal.line, f"Nothing shows that the guard {name!r} can break.", f"Add a ```wrong block with `breaks: {name}`."
+                )
 
 
 _FENCE = re.compile(r"(?P<mark>`{3,}|~{3,})(?P<word>[^`]*)\Z")
@@ -295,7 +338,9 @@ _ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 def _front(reader: _Reader, lines: list[str]) -> tuple[Front | None, Lined, int]:
     nothing = Lined(None, {})
     if lines[0].strip() != "---":
-        reader.wrong(1, "The file does not begin with its front matter.", "Begin it with a line `---`, then title, number, topic and so on.")
+        reader.wrong(
+            1, "The file does not begin with its front matter.", "Begin it with a line `---`, then title, number, topic and so on."
+        )
         return None, nothing, 0
     end = next((place for place, line in enumerate(lines) if place and line.strip() == "---"), None)
     if end is None:
@@ -343,7 +388,9 @@ def _check_lesson(reader: _Reader, slug: str, track_folder: str) -> None:
     if not reader.steps and not reader.errors:
         reader.wrong(1, "The lesson has no step.", "Begin one with a line `## Its title`.")
     if len(reader.steps) > bounds.MAX_STEPS:
-        reader.wrong(reader.steps[bounds.MAX_STEPS].line, f"The lesson has more than {bounds.MAX_STEPS} steps.", "Split the lesson.")
+        reader.wrong(
+            reader.steps[bounds.MAX_STEPS].line, f"The lesson has more than {bounds.MAX_STEPS} steps.", "Split the lesson."
+        )
     for what, named in (("goal", [(g.name, g.line) for s in reader.steps for g in s.goals]),
                         ("prediction", [(p.id, p.line) for s in reader.steps for p in s.predictions])):  # fmt: skip
         seen: set[str] = set()

@@ -108,7 +108,9 @@ def named(name: str) -> Callable[[C], C]:
 def build(value: Any, *, measured: bool = False, depth: int = 0) -> Condition:
     """``{name: {field: value}}`` → a condition. ``measured``: what is counted matters, so no bound is asked for. Raises Problem."""
     if not isinstance(value, dict) or len(value) != 1:
-        raise Problem((), "A condition is one entry, its name and its fields.", "Write it like `leader_is: {partition: orders-0, broker: 2}`.")
+        raise Problem(
+            (), "A condition is one entry, its name and its fields.", "Write it like `leader_is: {partition: orders-0, broker: 2}`."
+        )
     if depth > MAX_CONDITION_DEPTH:
         raise Problem((), f"Conditions are nested deeper than {MAX_CONDITION_DEPTH} levels.", "Split it into several goals.")
     ((name, fields),) = value.items()

@@ -5,6 +5,8 @@ The vocabulary itself lives in ``about_cluster``, ``about_records`` and ``logic`
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from engine.check.ledger import Ledger
@@ -14,7 +16,8 @@ from lessons.condition import CONDITIONS, Condition
 from lessons.model import GoalBlock, Lesson, Step
 from lessons.scene import Past, Scene
 
-assert about_cluster and about_records and logic  # loaded for what they enter into CONDITIONS
+VOCABULARY = (about_cluster, about_records, logic)
+"""Loaded for what they enter into CONDITIONS."""
 
 
 class GoalState(msgspec.Struct, frozen=True):
@@ -37,10 +40,15 @@ def evaluate_step(step: Step, scene: Scene) -> list[GoalState]:
 
 
 def evaluate_all(
-    lesson: Lesson, step_index: int, lab: Lab, ledger: Ledger, since_us: int = 0, past: Past | None = None
+    lesson: Lesson,
+    step_index: int,
+    lab: Lab,
+    ledger: Ledger | Callable[[], Ledger],
+    since_us: int = 0,
+    past: Past | None = None,
 ) -> list[GoalState]:
-    """The goals of one step in the order of the page. ``ledger`` is the tracker's snapshot; ``since_us`` when the learner began the
-    step (0: count everything); ``past``, kept from one look to the next, spares reading the history again."""
+    """The goals of one step in the order of the page. ``ledger`` is the tracker's snapshot, or a function that takes one if a goal
+    asks; ``since_us`` when the learner began the step (0: count everything); ``past``, kept from one look to the next, spares reading the history again."""
     step = lesson.steps[step_index]
     return evaluate_step(step, Scene.of(lab, ledger, since_us, past)) if step.goals else []
 

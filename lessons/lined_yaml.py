@@ -76,8 +76,9 @@ def read(text: str, first_line: int) -> Lined:
 def _refuse_references(text: str, first_line: int) -> None:
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            mark = event.start_mark
             raise LinedProblem(
-                first_line + event.start_mark.line,
+                first_line + (mark.line if mark is not None else 0),
                 "YAML's anchors (&) and aliases (*) are not used in lessons.",
                 "Write the value out; a text that begins with & or * needs quotes.",
             )

@@ -7,7 +7,7 @@ the lesson is played.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, TypeVar, Union
+from typing import Annotated, ClassVar, TypeVar
 
 import msgspec
 
@@ -45,7 +45,7 @@ class Until(msgspec.Struct, frozen=True):
     within_ms: Annotated[int, msgspec.Meta(ge=1, le=bounds.MAX_WAIT_MS)] = 60_000
 
 
-Item = Union[Do, Advance, Until]
+Item = Do | Advance | Until
 Items = tuple[Item, ...]
 
 
@@ -59,14 +59,14 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
 
 
-class TextBlock(Block, frozen=True):
+class TextBlock(Block, frozen=True, kw_only=True):
     """Prose between the blocks, in Markdown (``lessons.render``)."""
 
     KIND: ClassVar[str] = "text"
     markdown: str
 
 
-class DoBlock(Block, frozen=True):
+class DoBlock(Block, frozen=True, kw_only=True):
     """A button."""
 
     KIND: ClassVar[str] = "do"
@@ -74,7 +74,7 @@ class DoBlock(Block, frozen=True):
     items: Items
 
 
-class GoalBlock(Block, frozen=True):
+class GoalBlock(Block, frozen=True, kw_only=True):
     """``kind`` "goal" is to be reached; "guard" must never break on the way. ``name`` is unique in its lesson."""
 
     KIND: ClassVar[str] = "goal"
@@ -91,7 +91,7 @@ class Option(msgspec.Struct, frozen=True):
     when: Condition
 
 
-class PredictBlock(Block, frozen=True):
+class PredictBlock(Block, frozen=True, kw_only=True):
     """A question whose answer the engine computes: ``experiment`` is run on a copy of the step's start, then ``measure`` is read
     ("number", "bool") or the option found whose condition holds ("choice"). ``expected`` is what the author thinks comes out."""
 
@@ -108,7 +108,7 @@ class PredictBlock(Block, frozen=True):
     explanation: Prose
 
 
-class HintBlock(Block, frozen=True):
+class HintBlock(Block, frozen=True, kw_only=True):
     """One rung of the ladder, in the order of the file."""
 
     KIND: ClassVar[str] = "hint"
@@ -122,7 +122,7 @@ class Side(msgspec.Struct, frozen=True):
     items: Items
 
 
-class TwinBlock(Block, frozen=True):
+class TwinBlock(Block, frozen=True, kw_only=True):
     """Two copies of the step's start that differ in one setting and then live through the same; their ledgers are compared, and what
     ``compare`` measures."""
 
@@ -136,7 +136,7 @@ class TwinBlock(Block, frozen=True):
     text: str = ""
 
 
-class HistogramBlock(Block, frozen=True):
+class HistogramBlock(Block, frozen=True, kw_only=True):
     """The same accident with many seeds, for each of the sides. ``seeds`` are run on the page, ``headless_seeds`` by the player."""
 
     KIND: ClassVar[str] = "histogram"
@@ -150,14 +150,14 @@ class HistogramBlock(Block, frozen=True):
     text: str = ""
 
 
-class SolutionBlock(Block, frozen=True):
+class SolutionBlock(Block, frozen=True, kw_only=True):
     """What reaches the step's goals."""
 
     KIND: ClassVar[str] = "solution"
     items: Items
 
 
-class WrongBlock(Block, frozen=True):
+class WrongBlock(Block, frozen=True, kw_only=True):
     """A tempting way that breaks the guard called ``breaks``; ``text`` says why it tempts."""
 
     KIND: ClassVar[str] = "wrong"
@@ -166,9 +166,7 @@ class WrongBlock(Block, frozen=True):
     text: str = ""
 
 
-AnyBlock = Union[
-    TextBlock, DoBlock, GoalBlock, PredictBlock, HintBlock, TwinBlock, HistogramBlock, SolutionBlock, WrongBlock
-]  # fmt: skip
+AnyBlock = TextBlock | DoBlock | GoalBlock | PredictBlock | HintBlock | TwinBlock | HistogramBlock | SolutionBlock | WrongBlock
 B = TypeVar("B", bound=Block)
 
 

@@ -5,6 +5,7 @@ A scene is made once per look and read by all goals of a step; the view is built
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.check.ledger import FATES, Ledger, LedgerRow
@@ -42,17 +43,24 @@ class Scene:
     """``since_us``: when the step began. Goals of scope "step" count what was sent and what happened from then on."""
 
     lab: Lab
-    ledger: Ledger
     past: Past
-    since_us: int = 0
+    since_us: int
+    read_ledger: Callable[[], Ledger]
+    _ledger: Ledger | None = None
     _view: View | None = None
 
     @classmethod
-    def of(cls, lab: Lab, ledger: Ledger, since_us: int = 0, past: Past | None = None) -> Scene:
-        """``past`` spares the next look what this one has read."""
+    def of(cls, lab: Lab, ledger: Ledger | Callable[[], Ledger], since_us: int = 0, past: Past | None = None) -> Scene:
+        """``ledger``: a snapshot, or what makes one if it is asked for. ``past`` spares the next look what this one has read."""
         known = past if past is not None else Past()
         known.update(lab)
-        return cls(lab, ledger, known, since_us)
+        return cls(lab, known, since_us, ledger if callable(ledger) else lambda: ledger)
+
+    @property
+    def ledger(self) -> Ledger:
+        if self._ledger is None:
+            self._ledger = self.read_ledger()
+        return self._ledger
 
     @property
     def view(self) -> View:
