@@ -68,7 +68,10 @@ def test_the_durable_form_comes_back_equal(chunks: list[bytes], state: int) -> N
     disk = Disk()
     for chunk in chunks:
         disk.append("orders-0/00000000000000000000.log", chunk)
-    tree = {("broker-1", 1): [disk, Link(Stream(state), cut=True)], "message": (Disconnected("broker-2"), None, True, -(2**40))}
+    tree = {
+        ("broker-1", 1): [disk, Link(Stream(state), cut=True)],
+        "message": (Disconnected("broker-2"), None, True, -(2**40)),
+    }
     assert cp.load(cp.dump(tree)) == tree
 
 
