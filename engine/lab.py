@@ -246,7 +246,7 @@ class Lab:
             left -= kernel.deliveries - before
             if kernel.deliveries - self._checkpoints_latest() >= limits.CHECKPOINT_EVERY_DELIVERIES:
                 self._save_checkpoint()
-            if self.stopped_by is not None:
+            if self._at_breakpoint():
                 break
             if arrived and at_input and target == self._inputs[self._inputs_done].at_us:
                 self._apply(self._inputs[self._inputs_done].command)
@@ -255,7 +255,10 @@ class Lab:
             if arrived or (max_deliveries and left <= 0):
                 break
         self._end_us = max(self._end_us, kernel.now)
-        return kernel.now >= until_us and self.stopped_by is None
+        return kernel.now >= until_us and not self._at_breakpoint()
+
+    def _at_breakpoint(self) -> bool:
+        return self.stopped_by is not None
 
     def _watch(self, fresh: list[Happening]) -> bool:
         for happening in fresh:

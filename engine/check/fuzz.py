@@ -158,11 +158,8 @@ class Campaign:
             name = f"producer-{number}"
             self._do(cm.CreateProducer(name, configs))
             self._load(name)
-        isolation = {"auto.offset.reset": "earliest"}
-        topics = [
-            topic for topic in ("orders", "payments") if topic in (best.topics if (best := wd.best_image(self.world)) else {})
-        ]
-        self._do(cm.CreateConsumer("reader", topics, isolation))
+        topics = [topic for topic in ("orders", "payments") if self._has_topic(topic)]
+        self._do(cm.CreateConsumer("reader", list(topics), {"auto.offset.reset": "earliest"}))
 
     def _load(self, producer: str) -> None:
         s = self.stream

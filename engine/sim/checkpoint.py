@@ -69,7 +69,7 @@ def _copier_of_type(cls: type) -> Copier | None:
     if cls is dict:
         return _copy_dict
     if cls is set or cls is Sequence:
-        return cls.copy  # type: ignore[attr-defined]
+        return cls.copy
     if cls is deque:
         return lambda value: deque((copy_tree(item) for item in value), value.maxlen)
     if dataclasses.is_dataclass(cls) or issubclass(cls, msgspec.Struct):

