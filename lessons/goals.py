@@ -47,8 +47,10 @@ def evaluate_all(
     since_us: int = 0,
     past: Past | None = None,
 ) -> list[GoalState]:
-    """The goals of one step in the order of the page. ``ledger`` is the tracker's snapshot, or a function that takes one if a goal
-    asks; ``since_us`` when the learner began the step (0: count everything); ``past``, kept from one look to the next, spares reading the history again."""
+    """The goals of one step in the order of the page.
+
+    ``ledger`` is the tracker's snapshot, or a function that takes one if a goal asks; ``since_us`` when the learner began the step
+    (0: count everything); ``past``, kept from one look to the next, spares reading the history again."""
     step = lesson.steps[step_index]
     return evaluate_step(step, Scene.of(lab, ledger, since_us, past)) if step.goals else []
 

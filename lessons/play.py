@@ -311,11 +311,7 @@ def _play_step(learner: LessonRun, step: Step, score: Score) -> Iterator[PlayErr
 
 
 def _play_experiments(learner: LessonRun, step: Step, score: Score) -> Iterator[PlayError]:
-    for block in step.dos:
-        try:
-            learner.run.fork().do(block.items)
-        except ItemError as wrong:
-            yield PlayError(block.line, wrong.message, wrong.cure)
+    yield from _play_buttons(learner, step)
     for predict in step.predictions:
         score.predictions += 1
         try:
@@ -340,17 +336,32 @@ def _play_experiments(learner: LessonRun, step: Step, score: Score) -> Iterator[
             yield PlayError(
                 twin.line, f"The twins fare alike: {twin.setting} makes no difference here.", "Let them meet what tells them apart."
             )
-    for block in step.histograms:
+    for many in step.histograms:
         score.histograms += 1
         try:
-            points = list(histogram(learner.lesson, range(1, block.headless_seeds + 1), block))
+            points = list(histogram(learner.lesson, range(1, many.headless_seeds + 1), many))
         except PlayError as wrong:
             yield wrong
             continue
         if len({point.values for point in points}) == 1 and len(set(points[0].values)) == 1:
             yield PlayError(
-                block.line, "All runs of the histogram come out the same.", "Let the accident depend on the seed (spread_ms)."
+                many.line, "All runs of the histogram come out the same.", "Let the accident depend on the seed (spread_ms)."
             )
+
+
+def _play_buttons(learner: LessonRun, step: Step) -> Iterator[PlayError]:
+    """Each button must work, after the ones above it or by itself."""
+    run = learner.run.fork()
+    for block in step.dos:
+        before = run.fork()
+        try:
+            run.do(block.items)
+        except ItemError as wrong:
+            run = before
+            try:
+                learner.run.fork().do(block.items)
+            except ItemError:
+                yield PlayError(block.line, wrong.message, wrong.cure)
 
 
 def _play_wrong(learner: LessonRun, step: Step, block: WrongBlock) -> Iterator[PlayError]:
