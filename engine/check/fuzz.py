@@ -10,6 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import PurePath
+from typing import NamedTuple
 
 import msgspec
 
@@ -52,6 +53,16 @@ class Report(msgspec.Struct, frozen=True):
     trace_hash: str
     deliveries: int
     virtual_us: int
+
+
+class Targets(NamedTuple):
+    """Whom a fault may befall this time; it takes of these what it needs."""
+
+    broker: str
+    controller: str
+    server: str
+    other: str
+    producer: str
 
 
 class Campaign:
@@ -119,7 +130,7 @@ class Campaign:
         kernel.run(kernel.now + by_us, 0, self._observe)
         kernel.fresh.clear()
 
-    def _do(self, command: cm.Command) -> bool:
+    def do(self, command: cm.Command) -> bool:
         """Commands that make no sense just now are refused and skipped."""
         try:
             wd.check(self.world, command)
@@ -143,7 +154,7 @@ class Campaign:
     def _start_load(self) -> None:
         s = self.stream
         for topic in ("orders", "payments")[: 1 + s.below(2)]:
-            self._do(cm.CreateTopic(topic, 1 + s.below(3), 3))
+            self.do(cm.CreateTopic(topic, 1 + s.below(3), 3))
         self._advance(1_000_000)
         for number in range(1 + s.below(2)):
             acks = ("all", "all", "all", "1", "0")[s.below(5)]
@@ -156,15 +167,15 @@ class Campaign:
             if acks == "all" and s.chance(300_000):
                 configs["enable.idempotence"] = "false"
             name = f"producer-{number}"
-            self._do(cm.CreateProducer(name, configs))
+            self.do(cm.CreateProducer(name, configs))
             self._load(name)
         topics = [topic for topic in ("orders", "payments") if self._has_topic(topic)]
-        self._do(cm.CreateConsumer("reader", list(topics), {"auto.offset.reset": "earliest"}))
+        self.do(cm.CreateConsumer("reader", list(topics), {"auto.offset.reset": "earliest"}))
 
     def _load(self, producer: str) -> None:
         s = self.stream
         topic = "payments" if s.chance(400_000) and self._has_topic("payments") else "orders"
-        self._do(
+        self.do(
             cm.StartWorkload(
                 f"load-{producer}-{self.world.workloads_started}", topic, producer,
                 records_per_second=s.between(10, 120), keys=s.below(20), value_bytes=s.between(20, 200), limit=1_500,
@@ -192,14 +203,14 @@ class Campaign:
         hosts = list(self.world.kernel.hosts.values())
         host = hosts[s.below(len(hosts))]
         if host.status == "paused":
-            self._do(cm.ResumeNode(host.name))
+            self.do(cm.ResumeNode(host.name))
         elif host.status == "down":
-            self._do(cm.FreeDisk(host.name))
-            self._do(cm.StartNode(host.name))
+            self.do(cm.FreeDisk(host.name))
+            self.do(cm.StartNode(host.name))
             if host.kind == "producer":
                 self._load(host.name)
         else:
-            self._do(cm.HealNetwork(host.name, "*"))
+            self.do(cm.HealNetwork(host.name, "*"))
 
     def _inflict(self, fault: str) -> bool:
         s = self.stream
@@ -209,13 +220,13 @@ class Campaign:
         others = [name for name in self.world.kernel.hosts if name != broker]
         other = others[s.below(len(others))]
         producer = f"producer-{s.below(2)}"
-        return INFLICT[fault](self, broker, controller, server, other, producer)
+        return INFLICT[fault](self, Targets(broker, controller, server, other, producer))
 
     def _down_then(self, broker: str, command: cm.Command) -> bool:
         """Disks are touched while their process is down; it comes back at once to what is left."""
-        self._do(cm.KillNode(broker))
-        done = self._do(command)
-        self._do(cm.StartNode(broker))
+        self.do(cm.KillNode(broker))
+        done = self.do(command)
+        self.do(cm.StartNode(broker))
         return done
 
     def _partition(self) -> tuple[str, int]:
@@ -232,22 +243,22 @@ class Campaign:
         first = brokers.pop(self.stream.below(3))
         second = brokers.pop(self.stream.below(2))
         replicas = [first, second, *brokers][: 2 + self.stream.below(2)]
-        return self._do(cm.ReassignPartition(topic, partition, replicas))
+        return self.do(cm.ReassignPartition(topic, partition, replicas))
 
     def _configure(self) -> bool:
         topic, _ = self._partition()
-        return self._do(cm.AlterConfig("topic", topic, {"min.insync.replicas": str(1 + self.stream.below(2))}))
+        return self.do(cm.AlterConfig("topic", topic, {"min.insync.replicas": str(1 + self.stream.below(2))}))
 
     def _elect(self, kind: str) -> bool:
         topic, partition = self._partition()
-        return self._do(cm.ElectLeader(kind, topic, partition))
+        return self.do(cm.ElectLeader(kind, topic, partition))
 
     def _corrupt(self, broker: str) -> bool:
         """Only under a process that was killed: after a clean stop Kafka trusts its log, and rot stays until somebody reads it."""
         topic, partition = self._partition()
-        killed = self._do(cm.KillNode(broker))
-        done = killed and self._do(cm.CorruptDisk(broker, topic, partition))
-        self._do(cm.StartNode(broker))
+        killed = self.do(cm.KillNode(broker))
+        done = killed and self.do(cm.CorruptDisk(broker, topic, partition))
+        self.do(cm.StartNode(broker))
         return done
 
     def _stale_proposal(self) -> bool:
@@ -265,10 +276,10 @@ class Campaign:
         heir = next(broker for broker in state.isr if broker != leader)
         late = next(broker for broker in state.replicas if broker not in (leader, heir))
         if late in state.isr:
-            self._do(cm.KillNode(f"broker-{late}"))
+            self.do(cm.KillNode(f"broker-{late}"))
             self._advance(10_000_000)
-        self._do(cm.DegradeNetwork(f"broker-{leader}", controller, delay_ms=1_000 + self.stream.below(2_000), one_way=True))
-        self._do(cm.StartNode(f"broker-{late}"))
+        self.do(cm.DegradeNetwork(f"broker-{leader}", controller, delay_ms=1_000 + self.stream.below(2_000), one_way=True))
+        self.do(cm.StartNode(f"broker-{late}"))
         for _ in range(100):
             node = self.world.kernel.hosts[f"broker-{leader}"].node
             replica = node.partitions.get(partition) if isinstance(node, BrokerNode) else None
@@ -277,30 +288,30 @@ class Campaign:
             if replica.pending_isr is not None and late in replica.pending_isr:
                 break
             self._advance(50_000)
-        self._do(cm.CutNetwork(f"broker-{late}", f"broker-{heir}"))
-        self._do(cm.ReassignPartition(topic, number, [heir, leader, late]))
+        self.do(cm.CutNetwork(f"broker-{late}", f"broker-{heir}"))
+        self.do(cm.ReassignPartition(topic, number, [heir, leader, late]))
         self._advance(20_000)
-        self._do(cm.ElectLeader("preferred", topic, number))
+        self.do(cm.ElectLeader("preferred", topic, number))
         self._advance(3_000_000)
         return True
 
     def _heal(self) -> None:
-        self._do(cm.HealNetwork())
+        self.do(cm.HealNetwork())
         for host in list(self.world.kernel.hosts.values()):
             if host.kind in wd.SERVERS:
-                self._do(cm.SlowDisk(host.name, 0))
-                self._do(cm.FreeDisk(host.name))
+                self.do(cm.SlowDisk(host.name, 0))
+                self.do(cm.FreeDisk(host.name))
             if host.status == "paused":
-                self._do(cm.ResumeNode(host.name))
+                self.do(cm.ResumeNode(host.name))
         self._start_all()
         for workload in list(wd.running_workloads(self.world)):
-            self._do(cm.StopWorkload(workload))
+            self.do(cm.StopWorkload(workload))
 
     def _start_all(self) -> None:
         """Again and again while draining: a broker that was stopping politely when the trouble ended goes down later."""
         for host in list(self.world.kernel.hosts.values()):
             if host.status == "down":
-                self._do(cm.StartNode(host.name))
+                self.do(cm.StartNode(host.name))
 
     def _drain(self) -> None:
         end = self.world.kernel.now + DRAIN_US
@@ -323,7 +334,7 @@ class Campaign:
         for partition, state in partitions_of(image) if image is not None else []:
             known = self.oracle.state(partition)
             if state.leader == -1 and (known.tainted or known.licences):
-                self._do(cm.ElectLeader("unclean", partition.topic, partition.partition))
+                self.do(cm.ElectLeader("unclean", partition.topic, partition.partition))
 
     def _unsettled(self) -> str:
         """What still moves; "" once the cluster is whole and idle."""
@@ -346,38 +357,34 @@ class Campaign:
         return self.outcome.unsettled(world)
 
 
-INFLICT: dict[str, Callable[[Campaign, str, str, str, str, str], bool]] = {
-    "kill": lambda c, broker, controller, server, other, producer: c._do(cm.KillNode(broker)),
-    "power loss": lambda c, broker, controller, server, other, producer: c._do(cm.LosePower(server)),
-    "torn write": lambda c, broker, controller, server, other, producer: c._do(cm.LosePower(server, torn=True)),
-    "pause": lambda c, broker, controller, server, other, producer: c._do(cm.PauseNode(broker)),
-    "polite stop": lambda c, broker, controller, server, other, producer: c._do(cm.StopNode(broker)),
-    "cut node": lambda c, broker, controller, server, other, producer: c._do(cm.CutNetwork(server)),
-    "cut pair": lambda c, broker, controller, server, other, producer: c._do(cm.CutNetwork(broker, other)),
-    "one-way cut": lambda c, broker, controller, server, other, producer: c._do(cm.CutNetwork(broker, other, one_way=True)),
-    "delay": lambda c, broker, controller, server, other, producer: c._do(
-        cm.DegradeNetwork(broker, other, delay_ms=c.stream.below(800))
+INFLICT: dict[str, Callable[[Campaign, Targets], bool]] = {
+    "kill": lambda c, t: c.do(cm.KillNode(t.broker)),
+    "power loss": lambda c, t: c.do(cm.LosePower(t.server)),
+    "torn write": lambda c, t: c.do(cm.LosePower(t.server, torn=True)),
+    "pause": lambda c, t: c.do(cm.PauseNode(t.broker)),
+    "polite stop": lambda c, t: c.do(cm.StopNode(t.broker)),
+    "cut node": lambda c, t: c.do(cm.CutNetwork(t.server)),
+    "cut pair": lambda c, t: c.do(cm.CutNetwork(t.broker, t.other)),
+    "one-way cut": lambda c, t: c.do(cm.CutNetwork(t.broker, t.other, one_way=True)),
+    "delay": lambda c, t: c.do(cm.DegradeNetwork(t.broker, t.other, delay_ms=c.stream.below(800))),
+    "loss": lambda c, t: c.do(cm.DegradeNetwork(t.broker, t.other, loss_percent=float(1 + c.stream.below(20)))),
+    "slow disk": lambda c, t: c.do(cm.SlowDisk(t.server, 1 + c.stream.below(200))),
+    "full disk": lambda c, t: c.do(cm.FillDisk(t.broker)),
+    "corrupt disk": lambda c, t: c._corrupt(t.broker),
+    "wiped disk": lambda c, t: c._down_then(t.broker, cm.WipeDisk(t.broker)),
+    "kill controller": lambda c, t: c.do(cm.KillNode(t.controller)),
+    "pause controller": lambda c, t: c.do(cm.PauseNode(t.controller)),
+    "cut controller": lambda c, t: c.do(cm.CutNetwork(t.controller)),
+    "slow controller": lambda c, t: c.do(
+        cm.DegradeNetwork(t.broker, t.controller, delay_ms=200 + c.stream.below(3_000), one_way=c.stream.chance(500_000))
     ),
-    "loss": lambda c, broker, controller, server, other, producer: c._do(
-        cm.DegradeNetwork(broker, other, loss_percent=float(1 + c.stream.below(20)))
-    ),
-    "slow disk": lambda c, broker, controller, server, other, producer: c._do(cm.SlowDisk(server, 1 + c.stream.below(200))),
-    "full disk": lambda c, broker, controller, server, other, producer: c._do(cm.FillDisk(broker)),
-    "corrupt disk": lambda c, broker, controller, server, other, producer: c._corrupt(broker),
-    "wiped disk": lambda c, broker, controller, server, other, producer: c._down_then(broker, cm.WipeDisk(broker)),
-    "kill controller": lambda c, broker, controller, server, other, producer: c._do(cm.KillNode(controller)),
-    "pause controller": lambda c, broker, controller, server, other, producer: c._do(cm.PauseNode(controller)),
-    "cut controller": lambda c, broker, controller, server, other, producer: c._do(cm.CutNetwork(controller)),
-    "slow controller": lambda c, broker, controller, server, other, producer: c._do(
-        cm.DegradeNetwork(broker, controller, delay_ms=200 + c.stream.below(3_000), one_way=c.stream.chance(500_000))
-    ),
-    "stale proposal": lambda c, broker, controller, server, other, producer: c._stale_proposal(),
-    "preferred election": lambda c, broker, controller, server, other, producer: c._elect("preferred"),
-    "unclean election": lambda c, broker, controller, server, other, producer: c._elect("unclean"),
-    "reassignment": lambda c, broker, controller, server, other, producer: c._reassign(),
-    "config change": lambda c, broker, controller, server, other, producer: c._configure(),
-    "kill producer": lambda c, broker, controller, server, other, producer: c._do(cm.KillNode(producer)),
-    "pause producer": lambda c, broker, controller, server, other, producer: c._do(cm.PauseNode(producer)),
+    "stale proposal": lambda c, t: c._stale_proposal(),
+    "preferred election": lambda c, t: c._elect("preferred"),
+    "unclean election": lambda c, t: c._elect("unclean"),
+    "reassignment": lambda c, t: c._reassign(),
+    "config change": lambda c, t: c._configure(),
+    "kill producer": lambda c, t: c.do(cm.KillNode(t.producer)),
+    "pause producer": lambda c, t: c.do(cm.PauseNode(t.producer)),
 }
 
 
