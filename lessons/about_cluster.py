@@ -243,3 +243,17 @@ class ReplicasLed(Counted, frozen=True):
 
     def say(self, number: int | None) -> str:
         return f"broker {self.broker} leads {many(number, 'partition')}"
+
+
+@named("replicas")
+class Replicas(Counted, frozen=True):
+    """Replicas of a topic over all brokers: partitions times replication factor, unless somebody reassigned."""
+
+    topic: Topic
+
+    def count(self, scene: Scene) -> int | None:
+        topic = scene.view.topics.get(self.topic)
+        return sum(len(part.replicas) for part in topic.partitions.values()) if topic is not None else None
+
+    def say(self, number: int | None) -> str:
+        return f"there is no topic {self.topic}" if number is None else f"topic {self.topic} has {many(number, 'replica')}"

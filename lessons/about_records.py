@@ -10,11 +10,16 @@ from engine.check.ledger import LOST, REORDERED, LedgerRow
 from engine.commands import BrokerId, Topic
 from engine.errors import ERRORS
 from engine.events import Event, Happening
+from engine.view.microscope import look_at_batch
 from engine.view.narrate import EVENT_NAMES
 from lessons.condition import Condition, Count, Counted, Finding, PartitionName, Scope, did_you_mean, many, named
 from lessons.errors import Problem
 from lessons.scene import FATES, Scene
 
+BATCH_FIELDS = (
+    "size", "baseOffset", "batchLength", "partitionLeaderEpoch", "magic", "lastOffsetDelta", "baseTimestamp", "maxTimestamp",
+    "producerId", "producerEpoch", "baseSequence", "recordsCount",
+)  # fmt: skip
 BOUNDS = ("equals", "at_least", "at_most", "scope")
 
 
@@ -76,6 +81,42 @@ class HighWatermark(_LogPosition, frozen=True):
             f"nobody knows a high watermark of {self._of()} now"
             if number is None
             else f"the high watermark of {self._of()} is {number}"
+        )
+
+
+@named("batch_field")
+class BatchField(Counted, frozen=True):
+    """A number in the header of the batch that holds an offset (-1: the newest batch), in the leader's log: ``baseOffset``,
+    ``recordsCount`` and so on as the byte microscope names them, or ``size`` for all its bytes."""
+
+    partition: PartitionName
+    field: Annotated[str, msgspec.Meta(max_length=40)]
+    offset: Annotated[int, msgspec.Meta(ge=-1)] = -1
+
+    def check(self) -> None:
+        if self.field not in BATCH_FIELDS:
+            raise Problem(
+                ("field",), f"A batch has no field {self.field!r} that is a number.", did_you_mean(self.field, BATCH_FIELDS)
+            )
+
+    def count(self, scene: Scene) -> int | None:
+        part = scene.partition(self.partition)
+        if part is None or part.leader < 0 or part.log_end_offset <= max(self.offset, 0):
+            return None
+        offset = self.offset if self.offset >= 0 else part.log_end_offset - 1
+        batch = look_at_batch(scene.lab.kernel, part.topic, part.partition, offset, part.leader)
+        if self.field == "size":
+            return batch.size_bytes
+        return next((int(span.value) for span in batch.spans if span.name == self.field), None)
+
+    def say(self, number: int | None) -> str:
+        which = f"the batch that holds offset {self.offset}" if self.offset >= 0 else "the newest batch"
+        if number is None:
+            return f"there is no such batch in {self.partition} now"
+        return (
+            f"{which} of {self.partition} has {number} bytes"
+            if self.field == "size"
+            else f"{self.field} of {which} of {self.partition} is {number}"
         )
 
 
