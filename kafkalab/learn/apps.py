@@ -1,4 +1,4 @@
-"""The Django app of the lessons."""
+"""The Django app of the lessons; makes sandboxes that belong to a lesson push its goals."""
 
 from __future__ import annotations
 
@@ -8,3 +8,9 @@ from django.apps import AppConfig
 class LearnConfig(AppConfig):
     name = "kafkalab.learn"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from kafkalab.learn.runs import goals_message
+        from kafkalab.sandbox.hooks import add_extra
+
+        add_extra(goals_message)

@@ -16,7 +16,7 @@ import msgspec
 from engine import commands as cm
 from engine import limits
 from engine.errors import EngineError
-from kafkalab.sandbox import looks, service, sharing
+from kafkalab.sandbox import copies, looks, service, sharing
 from kafkalab.sandbox.consoles import Consoles, Terminal
 from kafkalab.sandbox.errors import decoding_refusal, with_surrogates
 from kafkalab.sandbox.inputs import Commanded
@@ -61,7 +61,7 @@ class Seek(Action, frozen=True, kw_only=True, tag="seek"):
 
 
 class Fork(Action, frozen=True, kw_only=True, tag="fork"):
-    """A second sandbox; see ``service.fork``."""
+    """A second sandbox; see ``copies.fork``."""
 
     at_us: int | None = None
     commands: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=20)] = []
@@ -199,7 +199,7 @@ async def _fork(seat: Seat, action: Fork) -> dict[str, Any]:
             commands.append(service.parse_command(bytes(raw)))
         except EngineError as wrong:
             raise EngineError(f"commands[{number}].{wrong.message}", field=f"commands[{number}].{wrong.field}") from None
-    twin, refused = await service.fork(seat.live, at_us=action.at_us, commands=commands, change=action.change, replay=action.replay)
+    twin, refused = await copies.fork(seat.live, at_us=action.at_us, commands=commands, change=action.change, replay=action.replay)
     return {
         "sandbox": twin.id,
         "url": f"/sandbox/{twin.id}/",
@@ -253,7 +253,7 @@ async def _metrics(seat: Seat, action: Metrics) -> dict[str, Any]:
 
 
 async def _share(seat: Seat, action: ShareLink) -> dict[str, Any]:
-    made = await service.share(seat.live)
+    made = await copies.share(seat.live)
     return {"url": f"/s/{made.id}/", "file_url": f"/s/{made.id}/file/"}
 
 

@@ -23,7 +23,7 @@ from engine import commands as cm
 from engine import limits
 from engine.errors import EngineError
 from kafkalab.accounts.service import visitor_id
-from kafkalab.sandbox import bounds, looks, service, sharing
+from kafkalab.sandbox import bounds, copies, looks, service, sharing
 from kafkalab.sandbox.errors import Refusal, decoding_refusal, refusal_of
 from kafkalab.sandbox.inputs import Commanded
 from kafkalab.sandbox.limiter import ADDRESSES, WRITES
@@ -299,7 +299,7 @@ async def fork(request: HttpRequest, sandbox_id: str) -> HttpResponse:
     live = await _live(request, sandbox_id)
     body: Fork = _body(request, Fork)
     commands = [service.parse_command(bytes(raw)) for raw in body.commands]
-    twin, refused = await service.fork(
+    twin, refused = await copies.fork(
         live, at_us=body.at_us, commands=commands, change=body.change, replay=body.replay, title=body.title
     )
     state = await service.state(await _live(request, twin.id))
@@ -335,7 +335,7 @@ async def ledger(request: HttpRequest, sandbox_id: str) -> HttpResponse:
 
 @router.post("/sandboxes/{sandbox_id}/share", summary="A link and a file that lead to this moment")
 async def share(request: HttpRequest, sandbox_id: str) -> HttpResponse:
-    made = await service.share(await _live(request, sandbox_id))
+    made = await copies.share(await _live(request, sandbox_id))
     return _answer({"token": made.id, "url": f"/s/{made.id}/", "file_url": f"/s/{made.id}/file/"}, 201)
 
 
@@ -346,5 +346,5 @@ async def share(request: HttpRequest, sandbox_id: str) -> HttpResponse:
 )
 async def import_file(request: HttpRequest) -> HttpResponse:
     ADDRESSES.check(str(request.META.get("REMOTE_ADDR") or "?"))
-    made = await service.import_file(_content(request), visitor_id(request))
+    made = await copies.import_file(_content(request), visitor_id(request))
     return _answer(await service.state(await _live(request, made.id)), 201)

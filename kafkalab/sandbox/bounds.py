@@ -11,6 +11,8 @@ MAX_BODY_BYTES = 1024 * 1024
 """One request body of the API; an import holds thousands of commands."""
 MAX_IMPORT_BYTES = 8 * 1024 * 1024
 """A shared file after decompression."""
+SHARE_REPLAY_DELIVERIES = 60_000
+"""A link up to here is replayed, so that its copy can be rewound; a longer history begins at the shared moment."""
 MAX_IMPORT_DELIVERIES = 400_000
 """A shared file is replayed from its seed: about ten seconds of one core, in small slices."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterator
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -123,11 +124,13 @@ class Live:
         finally:
             self._count(before)
 
-    def run_to_event(self, until_us: int) -> None:
-        """Plays on to the next event, at most until ``until_us``."""
+    def exhaust(self, slices: Iterator[None], deadline: float) -> bool:
+        """Lets somebody else move the lab, slice by slice, until ``deadline``. True once there are no more."""
         before = self._mark()
-        self.lab.step(max(until_us - self.lab.now_us, 0))
-        self._count(before)
+        try:
+            return all(perf_counter() < deadline for _ in slices)
+        finally:
+            self._count(before)
 
     def _mark(self) -> tuple[int, int]:
         lab = self.lab

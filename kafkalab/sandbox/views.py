@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 
 from engine.errors import EngineError
 from kafkalab.accounts.service import known_visitor_id, visitor_id
-from kafkalab.sandbox import service, sharing
+from kafkalab.sandbox import copies, service, sharing
 from kafkalab.sandbox.errors import Refusal, refusal_of
 from kafkalab.sandbox.limiter import ADDRESSES
 from kafkalab.sandbox.models import Sandbox
@@ -121,14 +121,14 @@ async def open_share(request: HttpRequest, token: str) -> HttpResponseBase:
     """A copy of what was shared. A browser that follows a link may do so on its own account only: what is made is the visitor's own."""
     check_address(request)
     replace = request.method == "POST" and request.POST.get("replace_oldest") == "1"
-    made = await service.open_share(token, visitor_id(request), replace_oldest=replace)
+    made = await copies.open_share(token, visitor_id(request), replace_oldest=replace)
     return redirect("sandbox:page", made.id)
 
 
 @require_http_methods(["GET", "HEAD"])
 @refusals
 async def share_file(request: HttpRequest, token: str) -> HttpResponseBase:
-    found = await service.find_share(token)
+    found = await copies.find_share(token)
     return _attachment(sharing.unpack(bytes(found.blob)), found.title)
 
 
@@ -141,7 +141,7 @@ async def import_file(request: HttpRequest) -> HttpResponseBase:
         raise EngineError("file: choose a file that KafkaLab saved.", field="file")
     content = await sync_to_async(uploaded.read)()
     replace = request.POST.get("replace_oldest") == "1"
-    made = await service.import_file(content, visitor_id(request), replace_oldest=replace)
+    made = await copies.import_file(content, visitor_id(request), replace_oldest=replace)
     return redirect("sandbox:page", made.id)
 
 

@@ -38,10 +38,21 @@ async def test_a_link_leads_to_the_same_moment(visitor: Visitor, stranger: Visit
     assert copy != sandbox
     assert state["digest"] == before["digest"]
     assert not state["clock"]["running"], "it waits at that moment"
+    assert state["clock"]["begin_us"] == before["clock"]["begin_us"], "and can be rewound"
     await stranger.submit(copy, type="StartNode", node="broker-1")
     assert await visitor.state(sandbox) == before, "the copy is the visitor's own"
     mine, theirs = await visitor.advance(sandbox, 5_000_000), await stranger.advance(copy, 5_000_000)
     assert mine["digest"] != theirs["digest"]
+
+
+async def test_a_very_long_history_begins_at_the_shared_moment(
+    visitor: Visitor, stranger: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "SHARE_REPLAY_DELIVERIES", 100)
+    _, before, link = await shared(visitor)
+    state = await stranger.state(await open_link(stranger, link["url"]))
+    assert state["digest"] == before["digest"]
+    assert state["clock"]["begin_us"] == before["clock"]["now_us"]
 
 
 async def test_a_copy_has_the_same_future(visitor: Visitor, stranger: Visitor) -> None:
