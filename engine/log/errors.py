@@ -35,8 +35,6 @@ class UnexpectedAppendOffsetError(LogError):
     """A follower was handed a batch that begins below its log end (Kafka: ``UnexpectedAppendOffsetException``)."""
 
     def __init__(self, first_offset: int, last_offset: int, log_end_offset: int) -> None:
-        super().__init__(
-            "UNKNOWN_SERVER_ERROR", f"batch {first_offset}..{last_offset} begins below log end {log_end_offset}"
-        )
+        super().__init__("UNKNOWN_SERVER_ERROR", f"batch {first_offset}..{last_offset} begins below log end {log_end_offset}")
         self.first_offset = first_offset
         self.last_offset = last_offset

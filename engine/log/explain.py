@@ -69,9 +69,7 @@ class _Reader:
     def __init__(self, section: str, data: bytes, position: int, spans: list[Span]) -> None:
         self.section, self.data, self.position, self.spans = section, data, position, spans
 
-    def take(
-        self, size: int, name: str, value: str, note: str, level: int, bits: tuple[tuple[str, str, str], ...] = ()
-    ) -> None:
+    def take(self, size: int, name: str, value: str, note: str, level: int, bits: tuple[tuple[str, str, str], ...] = ()) -> None:
         end = self.position + size
         if size:
             self.spans.append(Span(self.section, self.position, end, name, value, note, level, bits))
@@ -122,9 +120,7 @@ def explain(batch: bytes) -> list[Span]:
         value = values[name] = struct.unpack_from(form, batch, reader.position)[0]
         if name == "attributes" and value & DELETE_HORIZON_MASK:
             values["horizon"] = 1
-        reader.take(
-            size, name, *_describe(name, value, note, batch, values), 0, _bits(value) if name == "attributes" else ()
-        )
+        reader.take(size, name, *_describe(name, value, note, batch, values), 0, _bits(value) if name == "attributes" else ())
     if values["magic"] != MAGIC:
         reader.rest("records", "Not of format 2, so nothing more can be said.")
         return spans

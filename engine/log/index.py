@@ -64,11 +64,7 @@ class OffsetIndex:
         last = OffsetPosition(self.base_offset, -1)
         for relative, position in _OFFSET_ENTRY.iter_unpack(data):
             entry = OffsetPosition(self.base_offset + relative, position)
-            if (
-                (entry.offset <= last.offset and last.position >= 0)
-                or not last.position < position < log_size
-                or relative < 0
-            ):
+            if (entry.offset <= last.offset and last.position >= 0) or not last.position < position < log_size or relative < 0:
                 raise LogError("CORRUPT_INDEX", self.path)
             self.entries.append(entry)
             last = entry

@@ -212,9 +212,7 @@ class PartitionLog:
                 segment = self.roll(max(first, self.log_end_offset), now_ms, disk)
             if leader_epoch != self.leader_epochs.latest_epoch:
                 self.leader_epochs.assign(leader_epoch, first, disk)
-            entry = BatchEntry(
-                first, last, max_timestamp, segment.size, size, leader_epoch, count, attributes, producer_id, batch
-            )
+            entry = BatchEntry(first, last, max_timestamp, segment.size, size, leader_epoch, count, attributes, producer_id, batch)
             disk.append(segment.log_path, batch)
             self.log_end_offset = last + 1
             if header is not None:
@@ -272,9 +270,7 @@ class PartitionLog:
 
     # Reading
 
-    def read(
-        self, offset: int, max_bytes: int, max_offset: int | None = None, min_one: bool = True
-    ) -> tuple[bytes, ...]:
+    def read(self, offset: int, max_bytes: int, max_offset: int | None = None, min_one: bool = True) -> tuple[bytes, ...]:
         """Whole batches from the one that holds ``offset`` on, below ``max_offset``, out of one segment, as Kafka
         reads.
 
@@ -283,9 +279,7 @@ class PartitionLog:
         if offset >= self.log_end_offset or offset < self.log_start_offset:
             if offset == self.log_end_offset:
                 return ()
-            raise LogError(
-                "OFFSET_OUT_OF_RANGE", f"offset {offset} is not in [{self.log_start_offset}, {self.log_end_offset}]"
-            )
+            raise LogError("OFFSET_OUT_OF_RANGE", f"offset {offset} is not in [{self.log_start_offset}, {self.log_end_offset}]")
         limit = self.log_end_offset if max_offset is None else max_offset
         if offset >= limit:
             return ()
@@ -422,9 +416,7 @@ class PartitionLog:
                 marker = read_end_txn_marker(entry.data) if header.is_control_batch else None
                 index_into = segment if entry.last_offset >= indexed_below else None
                 first = max(entry.base_offset, self.log_start_offset)
-                self.update_producer_state(
-                    header, marker, first, entry.last_offset, entry.max_timestamp, index_into, disk
-                )
+                self.update_producer_state(header, marker, first, entry.last_offset, entry.max_timestamp, index_into, disk)
 
     def remove_expired_producers(self, now_ms: int) -> list[int]:
         return self.producer_state.remove_expired(now_ms, self.config.producer_id_expiration_ms)
@@ -444,9 +436,7 @@ class PartitionLog:
     def close_clean(self, disk: Disk) -> None:
         """As at a controlled shutdown: producers' snapshot, last time index entry, everything flushed."""
         try:
-            disk.replace(
-                segment_stem(self.directory, self.log_end_offset) + ".snapshot", self.producer_state.encode_snapshot()
-            )
+            disk.replace(segment_stem(self.directory, self.log_end_offset) + ".snapshot", self.producer_state.encode_snapshot())
             self.segments[-1].on_become_inactive(disk)
         except DiskFullError as error:
             raise LogError("KAFKA_STORAGE_ERROR", f"no room for {error}") from None
@@ -483,9 +473,7 @@ class PartitionLog:
         Raises LogError(OFFSET_OUT_OF_RANGE). Returns the log start offset. Segments go at the next retention round.
         """
         if offset > high_watermark or offset < 0:
-            raise LogError(
-                "OFFSET_OUT_OF_RANGE", f"cannot delete before {offset}: the high watermark is {high_watermark}"
-            )
+            raise LogError("OFFSET_OUT_OF_RANGE", f"cannot delete before {offset}: the high watermark is {high_watermark}")
         if offset > self.log_start_offset:
             self.log_start_offset = offset
             self.leader_epochs.truncate_from_start(offset, disk)

@@ -96,9 +96,7 @@ class ProducerStateManager:
     ongoing_txns: dict[int, int] = field(default_factory=dict)
     unreplicated_txns: list[CompletedTxn] = field(default_factory=list)
 
-    def check(
-        self, header: BatchHeader, *, from_client: bool = True, mutants: frozenset[str] = frozenset()
-    ) -> Duplicate | None:
+    def check(self, header: BatchHeader, *, from_client: bool = True, mutants: frozenset[str] = frozenset()) -> Duplicate | None:
         """None where the batch may be appended. Changes nothing.
 
         Raises LogError: INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_TXN_STATE. Source:
@@ -116,9 +114,7 @@ class ProducerStateManager:
                 if batch.last_sequence == last and batch.first_sequence == first:
                     return Duplicate(batch.first_offset, batch.last_offset, batch.timestamp)
         if epoch < entry.producer_epoch:
-            raise LogError(
-                "INVALID_PRODUCER_EPOCH", f"producer {header.producer_id}: epoch {epoch} < {entry.producer_epoch}"
-            )
+            raise LogError("INVALID_PRODUCER_EPOCH", f"producer {header.producer_id}: epoch {epoch} < {entry.producer_epoch}")
         if from_client:
             self._check_sequence(header, entry)
         if entry.current_txn_first_offset >= 0 and not header.is_transactional:
@@ -145,9 +141,7 @@ class ProducerStateManager:
         if entry is None:
             return
         if header.producer_epoch < entry.producer_epoch:
-            raise LogError(
-                "INVALID_PRODUCER_EPOCH", f"producer {header.producer_id}: marker epoch {header.producer_epoch}"
-            )
+            raise LogError("INVALID_PRODUCER_EPOCH", f"producer {header.producer_id}: marker epoch {header.producer_epoch}")
         if marker.coordinator_epoch < entry.coordinator_epoch:
             raise LogError("TRANSACTION_COORDINATOR_FENCED", f"coordinator epoch {marker.coordinator_epoch}")
 

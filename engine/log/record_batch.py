@@ -235,9 +235,7 @@ def rebuild_batch(
     else:
         max_timestamp = max(record.timestamp_ms for record in records)
     base = header.base_offset
-    encoded = _encode_records(
-        ((r.offset - base, (r.key, r.value, r.headers, r.timestamp_ms)) for r in records), base_timestamp
-    )
+    encoded = _encode_records(((r.offset - base, (r.key, r.value, r.headers, r.timestamp_ms)) for r in records), base_timestamp)
     return _assemble(
         encoded,
         (base, header.partition_leader_epoch),

@@ -100,9 +100,7 @@ def _load(
     log.log_start_offset = max(log_start_offset, log.segments[0].base_offset)
     epochs.truncate_from_end(log.log_end_offset, disk)
     epochs.truncate_from_start(log.log_start_offset, disk)
-    log.recovery_point = (
-        log.log_end_offset if not clean else min(max(recovery_point, log.log_start_offset), log.log_end_offset)
-    )
+    log.recovery_point = log.log_end_offset if not clean else min(max(recovery_point, log.log_start_offset), log.log_end_offset)
     limit = log.log_end_offset if first_recovered < 0 else first_recovered
     log.rebuild_producer_state(now_ms, disk, snapshot_limit=limit, indexed_below=limit)
     if not clean or first_recovered >= 0:

@@ -12,9 +12,7 @@ DIRECTORY = "kafka/orders-0"
 NOW = 1_700_000_000_000
 
 
-def batch(
-    *values: bytes, timestamp: int = NOW, producer: tuple[int, int, int] | None = None, **options: object
-) -> bytes:
+def batch(*values: bytes, timestamp: int = NOW, producer: tuple[int, int, int] | None = None, **options: object) -> bytes:
     records: list[RecordTuple] = [(b"k", value, (), timestamp) for value in values]
     producer_id, epoch, sequence = producer or (-1, -1, -1)
     return build_batch(

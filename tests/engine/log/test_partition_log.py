@@ -78,9 +78,7 @@ def test_a_log_behaves_as_a_list_of_batches(operations) -> None:
         fresh = reopen(log, copy_tree(disk), clean=True)
         assert values_of(fresh) == values_of(log)
         assert fresh.leader_epochs == log.leader_epochs
-        assert [len(s.offset_index.entries) for s in fresh.segments] == [
-            len(s.offset_index.entries) for s in log.segments
-        ]
+        assert [len(s.offset_index.entries) for s in fresh.segments] == [len(s.offset_index.entries) for s in log.segments]
     for segment in log.segments:
         for entry in segment.batches:
             follower.append_as_follower(entry.data, follower_disk)

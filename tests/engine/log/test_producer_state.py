@@ -42,11 +42,7 @@ def test_fact_32_five_batches_are_remembered_a_gap_is_refused_a_new_epoch_restar
         sequence = (expected + min(step, 2)) % (TOP + 1)
         known = [h for h in history[-5:] if h[:2] == (sequence, count)]
         end = log.log_end_offset
-        if (
-            current < 0
-            or (epoch > current and sequence == 0)
-            or (epoch == current and sequence == expected and not known)
-        ):
+        if current < 0 or (epoch > current and sequence == 0) or (epoch == current and sequence == expected and not known):
             if epoch != current:
                 history = []
             assert send(log, disk, sequence, epoch=epoch, count=count) == (end, end + count - 1, -1, False)

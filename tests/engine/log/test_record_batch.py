@@ -57,9 +57,7 @@ def test_round_trip(records, kind, base, transactional) -> None:
 @settings(max_examples=60, deadline=None)
 def test_kio_reads_what_we_write(records) -> None:
     records = [(k, v, tuple((n or "x", c) for n, c in h), ts % 2**40) for k, v, h, ts in records]
-    data = build_batch(
-        records, base_offset=7, producer_id=5, producer_epoch=2, base_sequence=9, partition_leader_epoch=3
-    )
+    data = build_batch(records, base_offset=7, producer_id=5, producer_epoch=2, base_sequence=9, partition_leader_epoch=3)
     theirs, size = read_batch(data, 0)
     assert size == len(data)
     assert (theirs.producer_id, theirs.producer_epoch, theirs.base_sequence) == (5, 2, 9)
@@ -175,9 +173,7 @@ def test_foreign_streams_are_read() -> None:
 
 
 def test_end_txn_marker() -> None:
-    data = build_end_txn_marker(
-        ControlRecordType.COMMIT, producer_id=9, producer_epoch=1, coordinator_epoch=4, timestamp_ms=NOW
-    )
+    data = build_end_txn_marker(ControlRecordType.COMMIT, producer_id=9, producer_epoch=1, coordinator_epoch=4, timestamp_ms=NOW)
     header = read_header(data)
     assert header.is_control_batch
     assert header.is_transactional
