@@ -14,7 +14,7 @@ import msgspec
 from engine.commands import AnyCommand
 from engine.spec import ClusterSpec
 from lessons import bounds
-from lessons.condition import Condition, Counted
+from lessons.condition import Condition, Counted, Scope
 
 Slug = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z")]
 Line = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
@@ -124,7 +124,7 @@ class Side(msgspec.Struct, frozen=True):
 
 class TwinBlock(Block, frozen=True, kw_only=True):
     """Two copies of the step's start that differ in one setting and then live through the same; their ledgers are compared, and what
-    ``compare`` measures."""
+    ``compare`` measures. ``scope``: whether the ledgers hold what was sent in the twins' own lives or since the lesson began."""
 
     KIND: ClassVar[str] = "twin"
     label: Label
@@ -133,6 +133,7 @@ class TwinBlock(Block, frozen=True, kw_only=True):
     right: Side
     items: Items
     compare: tuple[Counted, ...] = ()
+    scope: Scope = "step"
     text: str = ""
 
 

@@ -171,7 +171,7 @@ def _live(start: Run, block: TwinBlock, side: Side) -> TwinSide:
     _do(run, (*side.items, *block.items), block.line)
     scene = run.scene()
     totals = dict.fromkeys(FATES, 0)
-    for row in scene.rows():
+    for row in scene.rows(block.scope):
         totals[row.fate] += 1
     measured = tuple(Measurement(number := what.count(scene), sentence(what.say(number))) for what in block.compare)
     return TwinSide(side.label, totals, measured, run.evidence(first_event))
