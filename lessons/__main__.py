@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("list", help="all lessons in the order of the curriculum")
     commands.add_parser("check", help="read every lesson file and tell what is wrong")
     playing = commands.add_parser("play", help="play lessons headless: goals, guards, predictions, twins")
-    playing.add_argument("slugs", nargs="*", metavar="SLUG")
+    playing.add_argument("lessons", nargs="*", metavar="LESSON", help="slugs, or paths of lesson files or their folders")
     playing.add_argument("--all", action="store_true", help="every lesson")
     new = commands.add_parser("new", help="write the skeleton of a lesson")
     new.add_argument("slug", metavar="SLUG")
@@ -32,9 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _list(found)
     if given.action == "check":
         return _check(found)
-    if not given.slugs and not given.all:
+    if not given.lessons and not given.all:
         playing.error("name a lesson, or say --all")
-    return _play(found, given.slugs)
+    return _play(found, [] if given.all else given.lessons)
 
 
 def _tell(errors: list[LessonError] | tuple[LessonError, ...]) -> None:
@@ -57,20 +57,30 @@ def _check(found: catalog.Catalog) -> int:
     return 1 if found.errors else 0
 
 
-def _play(found: catalog.Catalog, slugs: list[str]) -> int:
-    """All lessons where no slug is given; a broken file counts where it could be the one that was asked for."""
-    unknown = [slug for slug in slugs if slug not in found.lessons]
-    errors = [error for error in found.errors if not slugs or any(slug in error.file for slug in unknown)]
-    for slug in unknown:
-        if not any(slug in error.file for error in errors):
-            errors.append(LessonError(slug, 1, "There is no such lesson.", f"Known are {', '.join(found.lessons) or 'none'}."))
-    for slug in slugs or found.lessons:
-        lesson = found.lessons.get(slug)
-        if lesson is not None:
-            errors += _play_one(lesson)
+def _play(found: catalog.Catalog, named: list[str]) -> int:
+    """All lessons where none is named."""
+    errors = [] if named else list(found.errors)
+    for name in named or found.lessons:
+        one = _find(found, name)
+        errors += one.errors
+        if one.lesson is not None:
+            errors += _play_one(one.lesson)
     _tell(errors)
     print(f"{len(errors)} errors" if errors else "All is well.")
     return 1 if errors else 0
+
+
+def _find(found: catalog.Catalog, name: str) -> catalog.Found:
+    """A lesson by its slug, or by the path of its file or folder; a broken one by what is wrong with it."""
+    lesson = found.lessons.get(name)
+    if lesson is not None:
+        return catalog.Found(lesson, ())
+    path = Path(name)
+    if path.exists():
+        return catalog.read_file(path / "lesson.md" if path.is_dir() else path)
+    broken = tuple(error for error in found.errors if Path(error.file).parent.name == name)
+    missing = LessonError(name, 1, "There is no such lesson.", f"Known are {', '.join(found.lessons) or 'none'}.")
+    return catalog.Found(None, broken or (missing,))
 
 
 def _play_one(lesson: Lesson) -> list[LessonError]:
