@@ -10,16 +10,17 @@ Every write checks that this process still holds the sandbox's lease, in the sam
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import msgspec
-from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -49,9 +50,27 @@ class Saved(msgspec.Struct, frozen=True):
     content: bytes
 
 
+_THREAD = ThreadPoolExecutor(1, "journal")
+"""One thread with one connection that stays open. ``sync_to_async`` would bind the work of a lab's long-lived task to the thread of the
+request that happened to wake the lab."""
+
+
 async def database(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Runs synchronous database work off the loop."""
-    return await sync_to_async(work, thread_sensitive=True)(*args, **kwargs)
+    """Runs synchronous database work off the loop, in the order in which it was asked for."""
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, lambda: _with_connection(work, *args, **kwargs))
+
+
+def _with_connection(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """A connection that broke is replaced before the next work begins."""
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred and not connection.is_usable():
+            connection.close()
+    return work(*args, **kwargs)
+
+
+async def disconnect() -> None:
+    """Closes the thread's connection; it opens again when needed."""
+    await database(connections.close_all)
 
 
 # -- who owns a sandbox -----------------------------------------------------------------------------------------------------

@@ -441,6 +441,7 @@ class Shelf:
             if live.task is not None:
                 live.task.cancel()
         await database(journal.release, list(self.labs), self.lease)
+        await journal.disconnect()
         self.labs.clear()
         if self.keeper is not None:
             self.keeper.cancel()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections
 
 from kafkalab.sandbox import limiter
 from kafkalab.sandbox.shelf import stop
@@ -18,6 +20,7 @@ async def visitor(transactional_db: None) -> AsyncIterator[Visitor]:
         each.buckets.clear()
     yield Visitor()
     await stop()
+    await sync_to_async(connections.close_all)()
 
 
 @pytest.fixture

@@ -184,6 +184,7 @@ async def test_goals_follow_the_cluster(visitor: Visitor) -> None:
         await socket.ask("speed", speed=100)
         await socket.ask("command", command={"type": "KillNode", "node": "broker-1"})
         await goal_states(socket, {"one-record": "met", "another-leads": "met"})
+    await asyncio.gather(*runs._WORK)
     progress = await Progress.objects.aget(visitor=visitor.id)
     assert progress.done
     assert progress.goals == {"one-record": True, "another-leads": True}
@@ -195,6 +196,7 @@ async def test_what_was_met_is_known_after_a_restart(visitor: Visitor) -> None:
     async with visitor.socket(sandbox) as socket:
         await socket.ask("command", command=PRODUCE)
         await goal_states(socket, {"one-record": "met", "another-leads": "open"})
+    await asyncio.gather(*runs._WORK)
     live = shelf().labs[sandbox]
     await shelf().evict(live)
     runs._RUNS.pop(live, None)
