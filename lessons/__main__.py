@@ -60,6 +60,10 @@ def _check(found: catalog.Catalog) -> int:
 def _play(found: catalog.Catalog, named: list[str]) -> int:
     """All lessons where none is named."""
     errors = [] if named else list(found.errors)
+    if not named and not found.lessons:
+        errors.append(
+            LessonError("lessons", 1, "There is no lesson to play.", f"Name a folder of lessons in {catalog.PATH_VARIABLE}.")
+        )
     for name in named or found.lessons:
         one = _find(found, name)
         errors += one.errors

@@ -222,6 +222,8 @@ class _Reader:
         self._end_step()
 
     def _line(self, line: str, number: int) -> None:
+        if not self.prose and not line.strip():
+            return
         if not self.prose:
             self.prose_line = number
         self.prose.append(line)
@@ -372,12 +374,18 @@ def _convert_front(value: dict[str, Any]) -> Front:
     try:
         check_spec(front.cluster)
     except EngineError as wrong:
-        raise Problem(("cluster", *_spec_path(wrong.field)), wrong.message, "Correct the cluster.") from None
+        raise Problem(("cluster", *_culprit(front.cluster)), wrong.message, "Correct the cluster.") from None
     return front
 
 
-def _spec_path(field: str) -> tuple[Any, ...]:
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"[.\[\]]+", field) if part)
+def _culprit(spec: ClusterSpec) -> tuple[Any, ...]:
+    """The topic that cannot be, or else the whole."""
+    for place, topic in enumerate(spec.topics):
+        try:
+            check_spec(msgspec.structs.replace(spec, topics=(topic,), broker_configs={}))
+        except EngineError:
+            return "topics", place
+    return ()
 
 
 def _check_lesson(reader: _Reader, slug: str, track_folder: str) -> None:

@@ -7,6 +7,7 @@ needs none, and aliases let a small file grow without bound.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import yaml
@@ -44,83 +45,101 @@ class LinedProblem(Exception):
         self.cure = cure
 
 
-class _Loader(yaml.SafeLoader):
-    """Resolves nothing by itself; scalars are read by ``_scalar``."""
-
-    yaml_implicit_resolvers: dict[Any, Any] = {}
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Only its parser is used; values are built here."""
 
 
 def read(text: str, first_line: int) -> Lined:
     """``first_line`` is the file's line on which ``text`` begins. Raises LinedProblem."""
     if len(text.encode("utf-8", "replace")) > MAX_BLOCK_BYTES:
         raise LinedProblem(first_line, f"The block is longer than {MAX_BLOCK_BYTES} bytes.", "Split it into several blocks.")
+    builder = _Builder(yaml.parse(text, Loader=_LOADER), first_line)
     try:
-        _refuse_references(text, first_line)
-        node = yaml.compose(text, Loader=_Loader)
+        value = builder.document()
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         line = first_line + (mark.line if mark is not None else 0)
-        raise LinedProblem(line, f"This is not YAML: {wrong.problem or wrong.context}.", _yaml_cure(str(wrong.problem))) from None
+        last = first_line + text.count("\n")
+        raise LinedProblem(
+            min(line, last), f"This is not YAML: {wrong.problem or wrong.context}.", _yaml_cure(str(wrong.problem))
+        ) from None
     except yaml.YAMLError as wrong:
         raise LinedProblem(first_line, f"This is not YAML: {str(wrong).splitlines()[0]}.", "Remove the odd character.") from None
-    except (RecursionError, ValueError):
-        raise LinedProblem(first_line, "This is not YAML that can be read: it is nested too deeply.", "Write it flatter.") from None
-    lines: dict[Path, int] = {(): first_line}
-    try:
-        value = None if node is None else _build(node, (), lines, first_line)
     except Problem as wrong:
-        raise LinedProblem(lines.get(wrong.path, first_line), wrong.message, wrong.cure) from None
-    return Lined(value, lines)
+        raise LinedProblem(builder.line, wrong.message, wrong.cure) from None
+    return Lined(value, builder.lines)
 
 
-def _refuse_references(text: str, first_line: int) -> None:
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            mark = event.start_mark
-            raise LinedProblem(
-                first_line + (mark.line if mark is not None else 0),
+class _Builder:
+    """Builds the value from the parser's events. ``line`` is that of the newest event."""
+
+    def __init__(self, events: Iterator[Any], first_line: int) -> None:
+        self.events = events
+        self.first_line = first_line
+        self.line = first_line
+        self.lines: dict[Path, int] = {(): first_line}
+
+    def next(self) -> Any:
+        event = next(self.events)
+        self.line = self.first_line + (event.start_mark.line if event.start_mark is not None else 0)
+        return event
+
+    def document(self) -> Any:
+        """None for an empty text."""
+        value, documents = None, 0
+        while not isinstance(event := self.next(), yaml.StreamEndEvent):
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise Problem((), "There are two documents in one block.", "Remove the line `---`.")
+            elif not isinstance(event, (yaml.StreamStartEvent, yaml.DocumentEndEvent)):
+                value = self.value(event, ())
+        return value
+
+    def value(self, event: Any, path: Path) -> Any:
+        self.lines.setdefault(path, self.line)
+        if isinstance(event, yaml.AliasEvent) or event.anchor:
+            raise Problem(
+                path,
                 "YAML's anchors (&) and aliases (*) are not used in lessons.",
-                "Write the value out; a text that begins with & or * needs quotes.",
+                "Write the value out; a text that begins so needs quotes.",
             )
+        if event.tag is not None and event.tag != "!":
+            raise Problem(path, f"The tag {event.tag} is not used in lessons.", "Remove the tag.")
+        if len(path) > MAX_YAML_DEPTH:
+            raise Problem(path, f"The data is nested deeper than {MAX_YAML_DEPTH} levels.", "Write it flatter.")
+        if isinstance(event, yaml.ScalarEvent):
+            return _scalar(event)
+        return self.sequence(path) if isinstance(event, yaml.SequenceStartEvent) else self.mapping(path)
+
+    def sequence(self, path: Path) -> list[Any]:
+        found: list[Any] = []
+        while not isinstance(event := self.next(), yaml.SequenceEndEvent):
+            found.append(self.value(event, (*path, len(found))))
+        return found
+
+    def mapping(self, path: Path) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while not isinstance(event := self.next(), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise Problem(path, "A name must be a plain word.", "Write `name: value`; put braces around a nested mapping.")
+            key = str(event.value)
+            if key in found:
+                raise Problem((*path, key), f"The field {key!r} stands here twice.", "Keep one of them.")
+            self.lines[*path, key] = self.line
+            found[key] = self.value(self.next(), (*path, key))
+        return found
 
 
-def _build(node: yaml.Node, path: Path, lines: dict[Path, int], first_line: int) -> Any:
-    lines[path] = first_line + node.start_mark.line
-    if len(path) > MAX_YAML_DEPTH:
-        raise Problem(path, f"The data is nested deeper than {MAX_YAML_DEPTH} levels.", "Write it flatter.")
-    if isinstance(node, yaml.ScalarNode):
-        return _scalar(node, path)
-    if node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
-        raise Problem(path, f"The tag {node.tag} is not used in lessons.", "Remove the tag.")
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(item, (*path, place), lines, first_line) for place, item in enumerate(node.value)]
-    found: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        lines[path] = min(lines[path], first_line + key_node.start_mark.line)
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise Problem(path, "A name must be a plain word.", "Write `name: value`; put braces around a nested mapping.")
-        key = str(key_node.value)
-        if key in found:
-            lines[(*path, key)] = first_line + key_node.start_mark.line
-            raise Problem((*path, key), f"The field {key!r} stands here twice.", "Keep one of them.")
-        found[key] = _build(value_node, (*path, key), lines, first_line)
-        lines[(*path, key)] = first_line + key_node.start_mark.line
-    return found
-
-
-def _scalar(node: yaml.ScalarNode, path: Path) -> Any:
-    text = str(node.value)
-    if node.tag not in ("tag:yaml.org,2002:str", "!"):
-        raise Problem(path, f"The tag {node.tag} is not used in lessons.", "Remove the tag.")
-    if node.style is not None:
+def _scalar(event: Any) -> Any:
+    text = str(event.value)
+    if event.style or event.tag == "!":
         return text
     if text in _WORDS:
         return _WORDS[text]
     if _INT.match(text):
         return int(text)
-    if _FLOAT.match(text):
-        return float(text)
-    return text
+    return float(text) if _FLOAT.match(text) else text
 
 
 def _yaml_cure(problem: str) -> str:

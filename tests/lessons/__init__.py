@@ -1,0 +1,1 @@
+"""Lessons: reading them, judging goals, playing them."""
