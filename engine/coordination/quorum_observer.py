@@ -1,6 +1,7 @@
 """A broker's side of the metadata quorum: it fetches ``__cluster_metadata`` as an observer, which neither votes nor counts (KIP-595).
 
-It also is how a broker finds the active controller: ``leader_id`` is what the voters say, -1 while nobody knows.
+It also is how a broker finds the active controller: ``leader_id`` is what the voters last said, -1 while nobody knows. A leader whose
+answer got lost is still the one known (its other connections may be sound); only the next fetch goes to another voter.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ NEVER_US = 2**62
 
 @dataclass(slots=True)
 class QuorumObserver:
-    """``applied``: the next offset ``take_committed`` will hand out. ``target``: the voter asked last."""
+    """``applied``: the next offset ``take_committed`` will hand out. ``target``: the voter asked last. ``doubtful``: the leader did not
+    answer, and no voter has confirmed it since."""
 
     replica_id: int
     voters: tuple[int, ...]
     log: PartitionLog
     epoch: int = 0
     leader_id: int = -1
+    doubtful: bool = False
     high_watermark: int = 0
     applied: int = 0
     target: int = -1
@@ -72,6 +75,7 @@ class QuorumObserver:
         self.fetch_in_flight = -1
         if response.epoch > self.epoch or (response.epoch == self.epoch and response.leader_id >= 0):
             self.epoch, self.leader_id = response.epoch, response.leader_id
+            self.doubtful = False
         if response.error != "NONE":
             if self.leader_id == self.target and response.error != "FENCED_LEADER_EPOCH":
                 self.leader_id = -1
@@ -104,12 +108,11 @@ class QuorumObserver:
     def _lost(self, out: Outbox) -> None:
         """No answer will come: whoever was asked may be gone, so the next voter is asked."""
         self.fetch_in_flight = -1
-        if self.leader_id == self.target:
-            self.leader_id = -1
+        self.doubtful = True
         self._retry_at(out.now + RETRY_BACKOFF_US, out)
 
     def _fetch(self, out: Outbox) -> None:
-        if self.leader_id >= 0:
+        if self.leader_id >= 0 and not self.doubtful:
             self.target = self.leader_id
         else:
             voters = self.voters
