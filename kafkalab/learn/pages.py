@@ -42,6 +42,7 @@ def step_of(run: RunState, row: Run, number: int, states: dict[str, dict[str, An
         "number": number,
         "title": step.title,
         "done": number <= run.step,
+        "begun": number <= len(run.begins),
         "blocks": _blocks(step, row, states),
         "hints": hints[:shown],
         "hints_left": len(hints) - shown,

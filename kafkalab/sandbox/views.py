@@ -36,7 +36,8 @@ def socket_path(sandbox_id: str) -> str:
 
 
 def refusals(view: View[P]) -> View[P]:
-    """What a service refuses becomes a page: 404 as such; anything else sends the visitor home with the reason."""
+    """What a service refuses becomes a page: 404 as such; anything else sends the visitor home with the reason. A part of a page that
+    htmx asked for is not replaced by a whole one: the page's script shows the reason."""
 
     async def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         try:
@@ -45,6 +46,8 @@ def refusals(view: View[P]) -> View[P]:
             refusal = refusal_of(wrong)
         except Refusal as wrong:
             refusal = wrong
+        if request.headers.get("HX-Request"):
+            return HttpResponse(f"{refusal.message} {refusal.cure}".strip(), status=refusal.status, content_type="text/plain")
         if refusal.status == 404:
             raise Http404(refusal.message)
         messages.warning(request, f"{refusal.message} {refusal.cure}".strip())

@@ -8,7 +8,10 @@ const SURE = ["a guess", "leaning", "fairly sure", "sure", "certain"];
 export function start(lab) {
   const panel = document.querySelector("#lesson");
   if (!panel) return;
-  lab.socket.addEventListener("goals", (/** @type {any} */ event) => goals(panel, event.detail.goals ?? []));
+  lab.socket.addEventListener("goals", (/** @type {any} */ event) => {
+    goals(panel, event.detail.goals ?? []);
+    steps(panel, event.detail);
+  });
 
   panel.addEventListener("click", async (event) => {
     const button = event.target instanceof Element ? event.target.closest("[data-do]") : null;
@@ -29,6 +32,16 @@ export function start(lab) {
     if (slider instanceof HTMLInputElement && slider.matches("[data-sure]")) say(slider);
   });
   document.body.addEventListener("htmx:load", () => sliders(panel));
+  // A part that the server refuses stays as it was; the reason comes as a notice.
+  document.body.addEventListener("htmx:responseError", (/** @type {any} */ event) => {
+    const { status, responseText } = event.detail.xhr;
+    lab.toast(status < 500 && responseText.length < 400 ? responseText : `The server failed (${status}). Try again.`);
+  });
+  document.body.addEventListener("htmx:sendError", () => lab.toast("The server did not answer. Try again."));
+  if (!location.hash) {
+    const current = panel.querySelector(".steps [aria-current]")?.getAttribute("data-step-dot");
+    if (current && current !== "1") panel.querySelector(`[data-step="${current}"]`)?.scrollIntoView();
+  }
   sliders(panel);
 }
 
@@ -64,11 +77,18 @@ function goals(panel, list) {
     const detail = item.querySelector("[data-detail]");
     if (detail) detail.textContent = state === "met" ? "" : (goal.detail ?? "");
   }
-  for (const step of panel.querySelectorAll("[data-step]")) {
-    const mine = [...step.querySelectorAll("[data-goal]")];
-    const done = mine.length > 0 && mine.every((item) => item.getAttribute("data-state") === "met");
-    const dot = panel.querySelector(`[data-step-dot="${CSS.escape(step.getAttribute("data-step") ?? "")}"]`);
-    dot?.classList.toggle("done", done);
-  }
   if (news) need("#live").textContent = news;
+}
+
+/** Which steps are done, which one is at work; a step that has begun can be taken back. @param {Element} panel @param {{step: number, done: boolean}} at */
+function steps(panel, at) {
+  for (const dot of panel.querySelectorAll("[data-step-dot]")) {
+    const number = Number(dot.getAttribute("data-step-dot"));
+    dot.classList.toggle("done", number < at.step);
+    if (number === at.step) dot.setAttribute("aria-current", "step");
+    else dot.removeAttribute("aria-current");
+  }
+  for (const form of panel.querySelectorAll("[data-reset]")) {
+    /** @type {HTMLElement} */ (form).hidden = Number(form.getAttribute("data-reset")) > at.step;
+  }
 }
