@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 from lessons import catalog, skeleton
+from lessons.condition import Condition, fields_of
 from lessons.errors import LessonError
+from lessons.goals import CONDITIONS
 from lessons.model import Lesson
 from lessons.play import Score, play
 
@@ -21,12 +23,15 @@ def main(arguments: list[str] | None = None) -> int:
     playing = commands.add_parser("play", help="play lessons headless: goals, guards, predictions, twins")
     playing.add_argument("lessons", nargs="*", metavar="LESSON", help="slugs, or paths of lesson files or their folders")
     playing.add_argument("--all", action="store_true", help="every lesson")
+    commands.add_parser("words", help="the vocabulary of goals, with the fields of each")
     new = commands.add_parser("new", help="write the skeleton of a lesson")
     new.add_argument("slug", metavar="SLUG")
     new.add_argument("--track", default="1-the-log", help="its track's folder, such as 2-guarantees")
     given = parser.parse_args(arguments)
     if given.action == "new":
         return _new(given.slug, given.track, Path(given.folder[0]) if given.folder else catalog.CONTENT)
+    if given.action == "words":
+        return _words()
     found = catalog.load(given.folder)
     if given.action == "list":
         return _list(found)
@@ -35,6 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
     if not given.lessons and not given.all:
         playing.error("name a lesson, or say --all")
     return _play(found, [] if given.all else given.lessons)
+
+
+def _words() -> int:
+    for name, kind in sorted(CONDITIONS.items()):
+        print(f"{name} {{{fields_of(kind)}}}" if kind.make.__func__ is Condition.make.__func__ else name)  # type: ignore[attr-defined]
+        print(f"    {' '.join((kind.__doc__ or '').split())}")
+    return 0
 
 
 def _tell(errors: list[LessonError] | tuple[LessonError, ...]) -> None:

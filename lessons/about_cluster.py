@@ -72,6 +72,8 @@ class IsrIs(Condition, frozen=True):
 
 @named("isr_size")
 class IsrSize(Counted, frozen=True):
+    """How many members the committed ISR has."""
+
     partition: PartitionName
 
     def count(self, scene: Scene) -> int | None:
@@ -114,6 +116,8 @@ class LeaderEpoch(Counted, frozen=True):
 
 @named("epoch_at_least")
 class EpochAtLeast(Condition, frozen=True):
+    """The leader epoch has come so far."""
+
     partition: PartitionName
     epoch: Count
 
@@ -126,7 +130,7 @@ class EpochAtLeast(Condition, frozen=True):
 
 @named("broker_status")
 class BrokerStatus(Condition, frozen=True):
-    """``fenced``: whether the active controller lets it lead."""
+    """How a broker's process is; ``fenced``: that the active controller does not let it lead."""
 
     broker: BrokerId
     status: Annotated[str, msgspec.Meta(pattern=r"^(up|paused|down|stopping)\Z")] | None = None
@@ -147,6 +151,8 @@ class BrokerStatus(Condition, frozen=True):
 
 @named("topic_exists")
 class TopicExists(Condition, frozen=True):
+    """The topic is there, with so many partitions and replicas where they are named."""
+
     topic: Topic
     partitions: Annotated[int, msgspec.Meta(ge=1)] | None = None
     replication_factor: Annotated[int, msgspec.Meta(ge=1)] | None = None

@@ -64,6 +64,8 @@ class _LogPosition(Counted, frozen=True):
 
 @named("log_end_offset")
 class LogEndOffset(_LogPosition, frozen=True):
+    """The offset that the next record gets: on the leader, or on ``broker``."""
+
     def count(self, scene: Scene) -> int | None:
         return self._read(scene, "log_end_offset")
 
@@ -73,6 +75,8 @@ class LogEndOffset(_LogPosition, frozen=True):
 
 @named("high_watermark")
 class HighWatermark(_LogPosition, frozen=True):
+    """Up to where consumers may read: as the leader knows it, or ``broker``."""
+
     def count(self, scene: Scene) -> int | None:
         return self._read(scene, "high_watermark")
 
@@ -161,7 +165,7 @@ class Acknowledged(_OfRecords, frozen=True):
 
 @named("ledger")
 class LedgerCount(_OfRecords, frozen=True):
-    """Records of one fate."""
+    """Records of one fate, as the delivery ledger has it."""
 
     fate: Annotated[str, msgspec.Meta(max_length=20)] = ""
 

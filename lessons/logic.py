@@ -35,6 +35,8 @@ def _parts(value: Any, depth: int) -> tuple[Condition, ...]:
 
 @named("all_of")
 class AllOf(_Several, frozen=True):
+    """A list of conditions that hold at the same time."""
+
     def look(self, scene: Scene) -> Finding:
         found = [condition.look(scene) for condition in self.conditions]
         return Finding(all(finding.ok for finding in found), "; ".join(finding.text for finding in found))
@@ -42,6 +44,8 @@ class AllOf(_Several, frozen=True):
 
 @named("any_of")
 class AnyOf(_Several, frozen=True):
+    """A list of conditions of which one holds at least."""
+
     def look(self, scene: Scene) -> Finding:
         found = [condition.look(scene) for condition in self.conditions]
         good = [finding for finding in found if finding.ok]
@@ -50,6 +54,8 @@ class AnyOf(_Several, frozen=True):
 
 @named("not")
 class Not(Condition, frozen=True):
+    """One condition that does not hold."""
+
     condition: Condition
 
     @classmethod

@@ -12,6 +12,7 @@ from engine import commands as cm
 from lessons import catalog, skeleton
 from lessons.__main__ import main
 from lessons.errors import PlayError
+from lessons.goals import CONDITIONS
 from lessons.play import (
     LessonRun,
     Score,
@@ -303,6 +304,14 @@ def test_a_lesson_is_played_by_path_and_a_broken_one_ends_in_1(tmp_path: Path, c
 def test_a_failing_lesson_ends_in_1(tmp_path: Path) -> None:
     text = GOOD.replace("acknowledged: {at_least: 1}\n```", "acknowledged: {at_least: 2}\n```")
     assert main(["play", str(put(tmp_path, text))]) == 1
+
+
+def test_every_word_of_the_vocabulary_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["words"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split(" ")[0] for line in lines[::2]} == set(CONDITIONS)
+    assert all(len(line.strip()) > 20 for line in lines[1::2])
+    assert "isr_is {partition, brokers}" in lines
 
 
 def test_the_module_runs_by_itself() -> None:
