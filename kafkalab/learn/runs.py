@@ -123,9 +123,14 @@ async def run_of(live: Live) -> RunState | None:
         run = _RUNS.get(live)
         if run is None:
             run = _RUNS[live] = RunState(lesson, live.owner, live.id, row.step, list(row.begins), dict(row.goals))
-            run.look(live)
-            await keep(run)
+            await look(live, run)
     return run
+
+
+async def look(live: Live, run: RunState) -> None:
+    """Judges the goals now, and keeps what was met."""
+    run.look(live)
+    await keep(run)
 
 
 def goals_message(live: Live) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from django.db import transaction
 from engine.errors import EngineError
 from kafkalab.learn import catalogue, experiments, pages
 from kafkalab.learn.models import Progress, Run
-from kafkalab.learn.runs import RunState, keep, run_of
+from kafkalab.learn.runs import RunState, look, run_of
 from kafkalab.sandbox import copies
 from kafkalab.sandbox import service as sandboxes
 from kafkalab.sandbox.errors import Refusal, not_found
@@ -81,8 +81,14 @@ async def reset(live: Live, run: RunState, number: int) -> None:
         raise EngineError("step: this step has not begun yet.", field="step")
     await sandboxes.seek(live, max(run.begins[number - 1], live.lab.begin_us))
     run.begin_again(number - 1)
-    run.look(live)
-    await keep(run)
+    await look(live, run)
+
+
+async def goals(live: Live, run: RunState, number: int) -> list[dict[str, Any]]:
+    """That step's goals as they stand now."""
+    step_of(run.lesson, number)
+    await look(live, run)
+    return [goal for goal in run.states() if goal["step"] == number]
 
 
 # -- carrying out a block -------------------------------------------------------------------------------------------------------
@@ -104,6 +110,7 @@ async def carry_out(live: Live, run: RunState, number: int, index: int) -> None:
     finally:
         live.set_pace(*pace)
         live.nudge.set()
+        await look(live, run)
 
 
 async def _carry_out(live: Live, learner: play.Run, item: Item) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from kafkalab.accounts.service import known_visitor_id, visitor_id
@@ -98,9 +99,7 @@ async def solution(request: HttpRequest, slug: str, sandbox_id: str, step: int) 
 @refusals
 async def goals(request: HttpRequest, slug: str, sandbox_id: str, step: int) -> HttpResponseBase:
     live, run, _ = await service.open_run(slug, sandbox_id, visitor_id(request))
-    service.step_of(run.lesson, step)
-    run.look(live)
-    states = [goal for goal in run.states() if goal["step"] == step]
+    states = await service.goals(live, run, step)
     return await _part(request, "learn/_goals.html", slug, sandbox_id, {"goals": states})
 
 
@@ -109,7 +108,7 @@ async def goals(request: HttpRequest, slug: str, sandbox_id: str, step: int) -> 
 async def reset(request: HttpRequest, slug: str, sandbox_id: str, step: int) -> HttpResponseBase:
     live, run, _ = await service.open_run(slug, sandbox_id, visitor_id(request))
     await service.reset(live, run, step)
-    return redirect("learn:lesson", slug, sandbox_id)
+    return redirect(f"{reverse('learn:lesson', args=(slug, sandbox_id))}#step-{step}")
 
 
 @require_POST

@@ -23,6 +23,10 @@ class Refusal(Exception):
         self.cure = cure
         self.wait_s = wait_s
 
+    def words(self) -> str:
+        """What happened and what to do, for a person."""
+        return _clean(f"{self.message} {self.cure}".strip())
+
     def body(self) -> dict[str, Any]:
         """``{code, message, field, cure}``, safe to encode whatever the input held."""
         return {

@@ -46,11 +46,12 @@ def refusals(view: View[P]) -> View[P]:
             refusal = refusal_of(wrong)
         except Refusal as wrong:
             refusal = wrong
+        words = refusal.words()
         if request.headers.get("HX-Request"):
-            return HttpResponse(f"{refusal.message} {refusal.cure}".strip(), status=refusal.status, content_type="text/plain")
+            return HttpResponse(words, status=refusal.status, content_type="text/plain; charset=utf-8")
         if refusal.status == 404:
-            raise Http404(refusal.message)
-        messages.warning(request, f"{refusal.message} {refusal.cure}".strip())
+            raise Http404(words)
+        messages.warning(request, words)
         full = "?full=1" if refusal.code == "TOO_MANY_SANDBOXES" else ""
         return redirect(reverse("learn:home") + full)
 

@@ -248,7 +248,7 @@ async def test_a_step_can_be_begun_again(visitor: Visitor) -> None:
         await socket.ask("command", command=PRODUCE)
         await goal_states(socket, {"one-record": "met", "another-leads": "open"})
     response = await visitor.client.post(f"{path}1/reset/")
-    assert response["Location"] == path
+    assert response["Location"] == f"{path}#step-1"
     assert (await visitor.state(sandbox))["clock"]["now_us"] == start
     page = (await visitor.client.get(path)).content.decode()
     assert 'data-goal="one-record" data-state="open"' in page
@@ -314,6 +314,15 @@ async def test_what_is_no_answer(visitor: Visitor, answer: str) -> None:
     assert (await Run.objects.aget(sandbox_id=sandbox)).predictions == {}
 
 
+async def test_a_refused_part_of_a_page_leaves_the_page_as_it_is(visitor: Visitor) -> None:
+    _, path = await started(visitor)
+    response = await visitor.client.post(f"{path}predict/next-leader/", {"answer": "x"}, headers={"HX-Request": "true"})
+    assert response.status_code == 400
+    assert response.content.decode().startswith("answer: give one of the options.")
+    missing = await visitor.client.post(f"{path}9/hint/", headers={"HX-Request": "true"})
+    assert missing.status_code == 404
+
+
 async def test_twins_are_compared_and_can_be_opened(visitor: Visitor) -> None:
     sandbox, path = await started(visitor)
     index = index_of(2, "twin")
@@ -364,3 +373,22 @@ async def test_a_broken_lesson_keeps_no_other_from_loading(visitor: Visitor, les
     catalogue.lessons.cache_clear()
     assert (await visitor.client.get("/lessons/a-leader-dies/")).status_code == 200
     assert (await visitor.client.get("/lessons/broken/")).status_code == 404
+
+
+@pytest.mark.parametrize("slug", ["topics-partitions-offsets", "acks", "broker-down"])
+async def test_the_houses_own_lessons_can_be_finished_on_their_pages(visitor: Visitor, slug: str) -> None:
+    """Every solution carried out by its button reaches its step's goals, and the lesson is done."""
+    response = await visitor.client.post(f"/lessons/{slug}/start/")
+    path = response["Location"]
+    page = (await visitor.client.get(path)).content.decode()
+    lesson = catalogue.lesson(slug)
+    assert all(f'id="predict-{block.id}"' in page for _, block in lesson.predictions())
+    for number, step in enumerate(lesson.steps, 1):
+        index = next((place for place, block in enumerate(step.blocks) if block.KIND == "solution"), None)
+        if index is not None:
+            response = await visitor.client.post(f"{path}{number}/do/{index}/", headers={"HX-Request": "true"})
+            assert response.status_code == 204, (slug, number)
+        shown = await part(visitor, "get", f"{path}{number}/goals/")
+        assert 'data-state="open"' not in shown, (slug, number, shown)
+    await asyncio.gather(*runs._WORK)
+    assert (await Progress.objects.aget(visitor=visitor.id, lesson=slug)).done
