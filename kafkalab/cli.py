@@ -34,15 +34,15 @@ def serve(host: str, port: int) -> int:
         return 1
 
     from daphne.endpoints import build_endpoint_description_strings
-    from daphne.server import Server
     from django.conf import settings
     from django.core.management import call_command
 
     from kafkalab.asgi import application
+    from kafkalab.bounded_server import BoundedServer
 
     call_command("migrate", verbosity=0, interactive=False)
 
-    server: Any = Server(
+    server: Any = BoundedServer(
         application,
         endpoints=build_endpoint_description_strings(host=address, port=port),
         ready_callable=lambda: _when_running(lambda: _announce(server)),

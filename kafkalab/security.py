@@ -85,6 +85,11 @@ class SameOriginSockets:
         await self.application(scope, receive, send)
 
 
+async def no_such_socket(scope: Any, receive: Any, send: Any) -> None:
+    """Where no socket is: refused at the handshake, rather than a fault in the log for every robot."""
+    await send({"type": "websocket.close", "code": 4404, "reason": "there is no socket here"})
+
+
 def _host_of(request: HttpRequest) -> str:
     """The host and port that the browser asked, or an empty text if they are none of ours."""
     try:

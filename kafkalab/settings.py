@@ -185,7 +185,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1 * 1024 * 1024  # a shared sandbox file is the la
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 DATA_UPLOAD_MAX_NUMBER_FILES = 4
 FILE_UPLOAD_MAX_MEMORY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE
-WEBSOCKET_MAX_MESSAGE_BYTES = 256 * 1024  # one action; the largest is a pasted batch of records
+WEBSOCKET_MAX_MESSAGE_BYTES = 2 * 1024 * 1024  # dropped at the door; below it, the sandbox names its own bound in its error
 
 # ── logging ───────────────────────────────────────────────────────────────────
 LOG_LEVEL = (os.environ.get("KAFKALAB_LOG_LEVEL") or "INFO").upper()
