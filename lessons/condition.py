@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -33,8 +34,8 @@ class Finding(NamedTuple):
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A statement about a lab."""
 
-    def look(self, scene: Scene) -> Finding:
-        raise NotImplementedError
+    @abstractmethod
+    def look(self, scene: Scene) -> Finding: ...
 
     @classmethod
     def make(cls, value: Any, depth: int) -> Condition:
@@ -67,11 +68,11 @@ class Counted(Condition, frozen=True, kw_only=True):
     at_least: Count | None = None
     at_most: Count | None = None
 
-    def count(self, scene: Scene) -> int | None:
-        raise NotImplementedError
+    @abstractmethod
+    def count(self, scene: Scene) -> int | None: ...
 
-    def say(self, number: int | None) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def say(self, number: int | None) -> str: ...
 
     @property
     def bounded(self) -> bool:
