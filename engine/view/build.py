@@ -154,13 +154,14 @@ def _topics(kernel: Kernel, image: MetadataImage, nodes: dict[str, NodeView]) ->
     hosts = kernel.hosts
     shared = image.configs.get("broker:", {})
     tail = _tail_length(nodes)
+    static = next((host.node.configs for host in hosts.values() if isinstance(host.node, BrokerNode)), {})
     views: dict[str, TopicView] = {}
     for name, topic in image.topics.items():
         own = image.configs.get(f"topic:{name}", {})
         configs = dict(own)
         if "min.insync.replicas" in shared:
             configs.setdefault("min.insync.replicas", shared["min.insync.replicas"])
-        min_isr = int(image.topic_config(name, "min.insync.replicas"))
+        min_isr = int(image.topic_config(name, "min.insync.replicas", static))
         partitions: dict[str, PartitionView] = {}
         for number, part in topic.partitions.items():
             partitions[str(number)] = _partition(hosts, TopicPartition(name, number), part, min_isr, tail, nodes)

@@ -183,3 +183,8 @@ def test_the_microscope_says_what_is_not_there(lab: Lab, partition: TopicPartiti
     with pytest.raises(EngineError) as refusal:
         batch_bytes(lab.kernel, partition, offset, broker)
     assert refusal.value.field == field
+
+
+def test_a_static_min_insync_replicas_of_the_brokers_counts() -> None:
+    lab = Lab(ClusterSpec(topics=(TopicSpec("orders", 1, 3),), broker_configs={"min.insync.replicas": "2"}), 1)
+    assert lab.view().topics["orders"].partitions["0"].min_isr == 2
