@@ -47,12 +47,14 @@ def prerequisites(of: Lesson) -> list[Lesson]:
 
 
 def tracks(visitor: str | None) -> list[dict[str, Any]]:
-    """``[{title, lessons: [{slug, title, number, summary, minutes, level, state}]}]`` in the order of the curriculum."""
+    """``[{title, done, lessons: [{slug, title, number, summary, minutes, level, state}]}]`` in the order of the curriculum."""
     rows = Progress.objects.filter(visitor=visitor) if visitor else Progress.objects.none()
     states = {row.lesson: "done" if row.done else "started" for row in rows}
     found: dict[int, dict[str, Any]] = {}
     for one in lessons().values():
-        track = found.setdefault(one.track, {"title": f"{one.track} {one.track_name}", "number": one.track, "lessons": []})
+        heading = {"title": f"{one.track} {one.track_name}", "number": one.track, "done": 0, "lessons": []}
+        track = found.setdefault(one.track, heading)
+        track["done"] += states.get(one.slug) == "done"
         track["lessons"].append(
             {
                 "slug": one.slug,

@@ -61,6 +61,8 @@ MAX_KNOWN_CALLERS = 10_000
 
 MAX_SENTENCES_PER_PUSH = 200
 SENTENCES_AT_START = 100
+MAX_EVENTS_SIFTED = 5_000
+"""Of a flood, as many events are looked through for those that matter."""
 MAX_EVENTS_PER_PAGE = 500
 MAX_WHY = 60
 MAX_LEDGER_PAGE = 200

@@ -252,18 +252,20 @@ class Live:
         old = self.snapshots.get(from_version)
         body: dict[str, Any] = {"to": new.version, "clock": self.clock()}
         if old is None or old.jump != new.jump:
-            body |= {"t": "view", "view": new.tree, "sentences": self.sentences(new.event_id - bounds.SENTENCES_AT_START)}
+            body |= {"t": "view", "view": new.tree, "sentences": self.sentences(0, new.event_id, bounds.SENTENCES_AT_START)}
         else:
             patch = diff(old.tree, new.tree)
             body |= {"t": "diff", "from": old.version, "diff": patch, "sentences": self.sentences(old.event_id, new.event_id)}
         content = self.messages[key] = _ENCODER.encode(body)
         return new.version, content
 
-    def sentences(self, after_id: int, newest: int = 0) -> list[dict[str, Any]]:
-        """The sentences after that event; of a flood only the newest."""
-        most = bounds.MAX_SENTENCES_PER_PUSH
-        after_id = max(after_id, newest - most, 0)
-        return [sentence(happening) for happening in self.lab.history(after_id, most)]
+    def sentences(self, after_id: int, newest: int, most: int = bounds.MAX_SENTENCES_PER_PUSH) -> list[dict[str, Any]]:
+        """The sentences after that event; of a flood the newest, and before them what mattered."""
+        first = max(after_id, newest - most, 0)
+        skipped = max(after_id, first - bounds.MAX_EVENTS_SIFTED)
+        flood = self.lab.history(skipped, first - skipped) if skipped < first else []
+        major = [happening for happening in flood if narrate.level(happening.event) == narrate.MAJOR]
+        return [sentence(happening) for happening in major[-most:] + self.lab.history(first, most)]
 
     def extra_messages(self) -> list[bytes]:
         """What rooms above the sandbox have to say after a move; only what changed since the last time."""

@@ -33,7 +33,7 @@ export function start(lab) {
       output.replaceChildren();
       return;
     }
-    print(`${prompt} ${line}`, "typed");
+    print(`${prompt} ${line === "\u0004" ? "^D" : line}`.trim(), "typed");
     try {
       const answer = await lab.socket.request("console", { line });
       if (answer.output) print(answer.output, answer.failed ? "bad" : "");
@@ -62,7 +62,8 @@ export function start(lab) {
     run(line);
   });
   async function interrupt() {
-    print(`${prompt} ${input.value}^C`, "typed");
+    // A tool that runs says "^C" itself, as a terminal would.
+    if (prompt === "$") print(`${prompt} ${input.value}^C`, "typed");
     input.value = "";
     try {
       const answer = await lab.socket.request("console", { line: "\u0003" });
@@ -76,6 +77,10 @@ export function start(lab) {
 
   need("#console-stop").addEventListener("click", interrupt);
   input.addEventListener("keydown", (event) => {
+    if (event.key === "d" && event.ctrlKey && !input.value && prompt !== "$") {
+      event.preventDefault();
+      run("\u0004");
+    }
     if (event.key === "c" && event.ctrlKey && input.selectionStart === input.selectionEnd) {
       event.preventDefault();
       interrupt();

@@ -190,4 +190,8 @@ export function bytesText(bytes) {
 }
 
 /** "broker-1" → "broker 1". @param {string} name */
-export const spoken = (name) => name.replace(/^(broker|controller)-(\d+)$/, "$1 $2");
+export const spoken = (name) =>
+  name
+    .replace(/^(broker|controller)-(\d+)$/, "$1 $2")
+    .replace(/@(\d+)$/, " on broker $1")
+    .replace(/^(.+)>(.+)$/, (_, from, to) => `${spoken(from)} → ${spoken(to)}`);

@@ -189,7 +189,7 @@ export const FORK = {
       name: "configs",
       label: "Its setting",
       kind: "pairs",
-      value: "acks=all",
+      value: "acks=1",
       hint: "one per line; not read when nothing differs",
     },
     { name: "replay", label: "Let the twin meet all that happened here since", kind: "check", value: true },

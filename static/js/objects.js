@@ -63,6 +63,10 @@ export function partitionsOf(view) {
   );
 }
 
+/** Where to look first: the first partition that has records. @template {{partition: any}} P @param {P[]} parts @returns {P | undefined} */
+export const withRecords = (parts) =>
+  parts.find(({ partition }) => Object.values(partition.logs).some((log) => log.log_end_offset > 0)) ?? parts[0];
+
 /** @param {any} view @param {string} kind */
 export function nodesOf(view, kind) {
   return Object.values(view.nodes ?? {})

@@ -6,9 +6,9 @@
 
 /** A refusal of the server, with the field that it names. */
 export class Refusal extends Error {
-  /** @param {{message: string, field?: string, code?: string}} error */
+  /** @param {{message: string, field?: string, code?: string, cure?: string}} error */
   constructor(error) {
-    super(error.message);
+    super(`${error.message} ${error.cure ?? ""}`.trim());
     this.field = error.field ?? "";
     this.code = error.code ?? "";
   }

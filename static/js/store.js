@@ -109,7 +109,17 @@ export class Store extends EventTarget {
       for (const sentence of fresh) known.set(sentence.id, sentence);
       this.sentences = [...known.values()].sort((a, b) => a.id - b.id);
     }
-    if (this.sentences.length > MAX_SENTENCES) this.sentences.splice(0, this.sentences.length - MAX_SENTENCES);
+    this.forget();
+  }
+
+  /** Too many: the oldest of the small ones go first, so that a busy minute does not push out what mattered. */
+  forget() {
+    let surplus = this.sentences.length - MAX_SENTENCES;
+    if (surplus <= 0) return;
+    for (const level of ["trace", "minor", "major"]) {
+      this.sentences = this.sentences.filter((sentence) => sentence.level !== level || surplus-- <= 0);
+      if (surplus <= 0) return;
+    }
   }
 
   /** Virtual time now, carried on between pushes by the clock on the wall. */

@@ -1,7 +1,7 @@
 // @ts-check
 /** The byte microscope: one batch as it lies in a segment, byte by byte, and what each stretch of bytes means. */
 import { h, render } from "../dom.js";
-import { partitionsOf } from "../objects.js";
+import { partitionsOf, withRecords } from "../objects.js";
 
 const PER_LINE = 16;
 const MAX_BYTES = 4096;
@@ -54,7 +54,7 @@ export function create(root, lab) {
     const { view } = lab.store;
     if (!view) return;
     const parts = partitionsOf(view);
-    const current = parts.find(({ id }) => id === part) ?? parts[0];
+    const current = parts.find(({ id }) => id === part) ?? withRecords(parts);
     if (!current) {
       render(root, h("p.empty", null, "No topic yet: there are no bytes to look at."));
       return;
@@ -130,6 +130,13 @@ export function create(root, lab) {
         h("span.muted", { key: "r" }, end > 0 ? `this log ends at ${end}` : "this log is empty"),
         seen?.file ? h("code.file", { key: "file" }, `${seen.file} @ ${seen.position}`) : null,
       ]),
+      end > 0 || problem
+        ? null
+        : h(
+            "p.empty",
+            { key: "none" },
+            "No record has been written here yet. Produce one, and its bytes lie here as they lie on the disk.",
+          ),
       problem ? h("p.problem", { key: "problem", role: "alert" }, problem) : null,
       seen
         ? h("div.microscope", { key: "m" }, [h("div.left", { key: "left" }, [hex(seen), records(seen)]), table(seen)])

@@ -1,7 +1,7 @@
 // @ts-check
 /** One partition's logs beneath each other: batches as cells coloured by leader epoch, high watermark, log end and segments. */
 import { bytesText, h, render, spoken } from "../dom.js";
-import { mark, partitionsOf, partitionTone, replicaState } from "../objects.js";
+import { mark, partitionsOf, partitionTone, replicaState, withRecords } from "../objects.js";
 
 const CELL = 40;
 const ROW = 34;
@@ -15,7 +15,7 @@ export function create(root, lab) {
     const { view } = lab.store;
     if (!view) return;
     const parts = partitionsOf(view);
-    const current = parts.find(({ id }) => id === chosen) ?? parts[0];
+    const current = parts.find(({ id }) => id === chosen) ?? withRecords(parts);
     if (!current) {
       render(root, h("p.empty", null, "No topic yet: create one, and its partitions' logs lie here."));
       return;

@@ -65,6 +65,13 @@ export function create(root, lab) {
       ]),
       h("section", { key: "flights" }, [
         h("div.view-bar", { key: "bar" }, [h("h3", { key: "h" }, `On the wire: ${view.in_flight.length}`)]),
+        view.in_flight.length
+          ? null
+          : h(
+              "p.empty",
+              { key: "none" },
+              "Nothing travels at this moment. A message is under way for less than a millisecond: slow time to 0.01×, or go step by step.",
+            ),
         h("div.scroll", { key: "s", tabindex: "0", role: "region", "aria-label": "Messages on the wire" }, [
           h("table.flights", { key: "t" }, [
             h("thead", { key: "h" }, [
