@@ -8,7 +8,9 @@
 export class Refusal extends Error {
   /** @param {{message: string, field?: string, code?: string, cure?: string}} error */
   constructor(error) {
-    super(`${error.message} ${error.cure ?? ""}`.trim());
+    // The field is in sight and keeps what was typed: nobody has to be told to correct it.
+    const cure = error.cure?.startsWith("Correct this field") ? "" : (error.cure ?? "");
+    super(`${error.message} ${cure}`.trim());
     this.field = error.field ?? "";
     this.code = error.code ?? "";
   }
