@@ -1,5 +1,6 @@
 """axe-core finds nothing on any page, light or dark, wide or narrow; every action is reached by keyboard, and focus is seen."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,15 +84,37 @@ def test_axe_finds_nothing_in_the_lab(coloured: BrowserContext) -> None:
     assert not violations(page), "breakpoints"
 
 
-def test_axe_finds_nothing_in_a_lesson(coloured: BrowserContext) -> None:
+@pytest.mark.parametrize("lesson", ["topics-partitions-offsets", "acks", "broker-down"])
+def test_axe_finds_nothing_in_a_lesson(coloured: BrowserContext, lesson: str) -> None:
     page = coloured.new_page()
     page.goto("/")
-    page.locator('a[href*="acks"]').first.click()
+    page.locator(f'a[href*="{lesson}"]').first.click()
     assert not violations(page), "first page of the lesson"
     page.locator('main form button[type="submit"]').click()
     LabPage(page).ready()
     page.locator('[data-transport="pause"]').click()
+    page.get_by_role("button", name=re.compile("[Hh]int")).first.click()
+    page.get_by_role("button", name=re.compile("solution")).first.click()
+    prediction = page.locator(".predict form").first
+    if prediction.get_by_role("radio").count():
+        prediction.get_by_role("radio").first.check()
+    else:
+        prediction.locator('input[name="answer"]').fill("1")
+    prediction.get_by_role("button").click()
+    expect(page.locator(".predict .verdict").first).to_be_visible()
     assert not violations(page), "lesson"
+
+
+def test_axe_finds_nothing_where_two_futures_are_compared(coloured: BrowserContext) -> None:
+    page = coloured.new_page()
+    page.goto("/")
+    page.get_by_role("button", name="Open the lab").click()
+    LabPage(page).ready().produce(3)
+    page.get_by_role("button", name="Fork here").click()
+    page.get_by_role("dialog").get_by_role("button", name="Fork", exact=True).click()
+    page.wait_for_url("**/twin/**")
+    expect(page.locator("#twin-right")).to_be_visible()
+    assert not violations(page)
 
 
 def test_axe_finds_nothing_in_the_lab_on_a_telephone(coloured: BrowserContext) -> None:
