@@ -6,15 +6,17 @@ from collections.abc import Callable
 
 from engine import commands as c
 from engine.console.job import AdminJob, Job, ReadJob, default_message, exception
-from engine.console.options import Option, Options, UsageError, forbid, parse_options, require, usage
-from engine.console.topics import outcome
+from engine.console.options import Option, OptionError, Options, UsageError, check_values, forbid, parse_options, usage
+from engine.console.synonyms import Synonyms, cluster_wide, of_broker, of_topic, static_configs
+from engine.console.topics import outcome, wrong_name
 from engine.events import AdminAnswered
 from engine.lab import Lab
-from engine.metadata.configs import BROKER_CONFIGS, TOPIC_CONFIGS, ConfigDef
+from engine.metadata.configs import BROKER_CONFIGS, TOPIC_CONFIGS
 from engine.metadata.image import MetadataImage
 from engine.view.build import committed_image
 
 NAME = "kafka-configs.sh"
+HELP = "This tool helps to manipulate and describe entity config for a topic, client, user, broker, ip, client-metrics or group"
 OPTIONS = (
     Option("bootstrap-server", help="The Kafka servers to connect to."),
     Option("command-config", help="Property file containing configs to be passed to Admin Client."),
@@ -33,46 +35,64 @@ OPTIONS = (
 )  # fmt: skip
 
 
+TYPES = ("topics", "clients", "users", "brokers", "ips", "client-metrics", "groups", "broker-loggers")
+SHORT = {"topic": "topics", "broker": "brokers", "broker-defaults": "brokers"}
+
+
 def run(lab: Lab, words: list[str]) -> Job:
-    options = parse_options(words, OPTIONS)
+    try:
+        options = parse_options(words, OPTIONS)
+        check_values(options, OPTIONS)
+    except OptionError as wrong:
+        raise UsageError(wrong.text) from None
     if options.has("help"):
-        return Job(["This tool helps to manipulate and describe entity config for a topic or broker", *usage(OPTIONS)])
+        return Job([HELP, *usage(OPTIONS)], 1)
     if options.has("alter") == options.has("describe"):
         raise UsageError("Command must include exactly one action: --describe, --alter", *usage(OPTIONS))
+    forbid(options, OPTIONS, "describe", "add-config", "delete-config")
     kind, name = _entity(options)
     if options.has("describe"):
-        forbid(options, "describe", "add-config", "delete-config")
-        return ReadJob("describeConfigs", lambda now: _describe(now, options, words, kind, name), _timed_out(words))
+        if kind == "topic" and name is not None and wrong_name(name):
+            raise UsageError(wrong_name(name))
+        return ReadJob("describeConfigs", lambda now: _describe(now, options, kind, name), _timed_out(words))
+    if name is None:
+        if kind == "topic":
+            raise UsageError("An entity name must be specified with --alter of topics")
+        raise UsageError("An entity-name or default entity must be specified with --alter of users, clients, brokers or ips")
     if not options.has("add-config") and not options.has("delete-config"):
         raise UsageError("At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter")
-    if name is None:
-        raise UsageError("An entity-name or default entity must be specified with --alter of topics, brokers")
     return _alter(lab, options, kind, name, words)
 
 
 def _entity(options: Options) -> tuple[str, str | None]:
     """("topic" or "broker", its name, "" for the default of all brokers, None for every one)."""
-    if options.has("topic"):
-        return "topic", options.text("topic")
-    if options.has("broker"):
-        return "broker", _broker_id(options.text("broker"))
-    if options.has("broker-defaults"):
-        return "broker", ""
-    require(options, "entity-type")
-    kind = options.text("entity-type")
-    if kind not in ("topics", "brokers"):
-        raise UsageError(f"Invalid entity type {kind[:80]}, the entity type must be one of topics, brokers in this lab")
-    if kind == "brokers" and options.has("entity-default"):
-        return "broker", ""
-    if not options.has("entity-name"):
-        return kind[:-1], None
-    name = options.text("entity-name")
+    given = [options.text("entity-type")] if options.has("entity-type") else []
+    given += [kind for option, kind in SHORT.items() if options.has(option)]
+    for kind in given:
+        if kind not in TYPES:
+            raise UsageError(
+                f"Invalid entity type {kind[:80]}, the entity type must be one of {', '.join(TYPES)} with a --bootstrap-server or "
+                "--bootstrap-controller argument"
+            )
+        if given.count(kind) > 1:
+            raise UsageError(f"Duplicate entity type(s) specified: {kind}")
+    if not given:
+        raise UsageError("At least one entity type must be specified")
+    kind = given[0]
+    if len(given) > 1 or kind not in ("topics", "brokers"):
+        raise UsageError(f"This lab has settings of topics or of brokers only, one entity at a time, not of {', '.join(given)}")
+    if kind == "topics" and options.has("entity-default"):
+        action = "describe" if options.has("describe") else "alter"
+        raise UsageError(f"--entity-default must not be specified with --{action} of topics")
+    name = next((options.text(option) for option in ("entity-name", "topic", "broker") if options.has(option)), None)
+    if name is None:
+        return kind[:-1], "" if options.has("entity-default") or options.has("broker-defaults") else None
     return kind[:-1], _broker_id(name) if kind == "brokers" else name
 
 
 def _broker_id(text: str) -> str:
     if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise UsageError(f"The entity name for brokers must be a valid integer broker id, found: {text[:80]}")
+        raise UsageError(f"The entity name for brokers must be a valid integer broker id, but it is: {text[:80]}")
     return str(int(text))
 
 
@@ -108,7 +128,10 @@ def split_configs(text: str) -> dict[str, str]:
             continue
         name, equals, value = item.partition("=")
         if not equals:
-            raise UsageError('requirement failed: Invalid entity config: all configs to be added must be in the format "key=val".')
+            raise UsageError(
+                'requirement failed: Invalid entity config: all configs to be added must be in the format "key=val" or  '
+                '"key=[val1,val2]" to group values which contain commas.'
+            )
         value = value.strip()
         found[name.strip()] = value[1:-1] if value.startswith("[") and value.endswith("]") else value
     return found
@@ -118,77 +141,77 @@ def _alter(lab: Lab, options: Options, kind: str, name: str, words: list[str]) -
     added = split_configs(options.text("add-config"))
     removed = [part.strip() for part in options.text("delete-config").split(",") if part.strip()]
     image = committed_image(lab.kernel)
-    unknown = [key for key in removed if key not in image.configs.get(f"{kind}:{name}", {})]
-    if unknown:
-        return Job(_failed(words, "INVALID_CONFIG", f"Invalid config(s): {','.join(unknown)}"), 1)
+    if set(added) & set(removed):
+        return Job(_failed(words, "INVALID_REQUEST", "Error due to duplicate config keys"), 1)
     if kind == "topic" and name not in image.topics:
         return Job(_failed(words, "UNKNOWN_TOPIC_OR_PARTITION", f"The topic '{name}' does not exist."), 1)
+
+    completed = f"Completed updating config for {kind} {name}."
+    if kind == "broker" and not name:
+        completed = "Completed updating default config for brokers in the cluster."
 
     def render(now: Lab, answer: AdminAnswered) -> tuple[list[str], int]:
         error, message = outcome(answer)
         if error != "NONE":
             return _failed(words, error, message), 1
-        if kind == "broker" and not name:
-            return ["Completed updating default config for brokers in the cluster."], 0
-        return [f"Completed updating config for {kind} {name}."], 0
+        return [completed], 0
 
-    return AdminJob(c.AlterConfig(kind, name, added, removed), render)
+    # what is not set is not removed: Kafka says nothing, whatever its name
+    present = cluster_wide(image, {}) if kind == "broker" and not name else image.configs.get(f"{kind}:{name}", {})
+    removed = [key for key in removed if key in present]
+    if not added and not removed:
+        return Job([completed])
+    ready = _runs(name) if kind == "broker" and name else None
+    return AdminJob(c.AlterConfig(kind, name, added, removed), render, call="incrementalAlterConfigs", ready=ready)
+
+
+def _runs(broker: str) -> Callable[[Lab], bool]:
+    """Whether the broker can be asked: its own settings are changed by way of itself."""
+    return lambda lab: int(broker) in _reachable(lab)
+
+
+def _reachable(lab: Lab) -> list[int]:
+    """The brokers that ``describeCluster`` names: those that are not fenced."""
+    return sorted(broker.broker_id for broker in committed_image(lab.kernel).brokers.values() if not broker.fenced)
 
 
 # -- describe -------------------------------------------------------------------------------------------------------------
 
 
-def _describe(lab: Lab, options: Options, words: list[str], kind: str, name: str | None) -> list[str]:
+def _describe(lab: Lab, options: Options, kind: str, name: str | None) -> list[str]:
     image = committed_image(lab.kernel)
-    static = lab.spec.broker_configs
     show_all = options.has("all")
+    known = sorted(image.topics) if kind == "topic" else [str(broker) for broker in _reachable(lab)]
+    if name and name not in known:
+        return [f"The {kind} '{name}' doesn't exist and doesn't have dynamic config."]
     if kind == "topic":
-        if name is not None and name not in image.topics:
-            raise UsageError(*_failed(words, "UNKNOWN_TOPIC_OR_PARTITION", f"The topic '{name}' does not exist."))
-        names = [name] if name is not None else sorted(image.topics)
-        return [line for each in names for line in _describe_topic(image, static, each, show_all)]
+        return [line for each in ([name] if name else known) for line in _describe_topic(lab, image, each, show_all)]
     if name is None:
-        names = [str(broker) for broker in sorted(image.brokers)]
-        return [line for each in (*names, "") for line in _describe_broker(image, static, each, show_all)]
-    return _describe_broker(image, static, name, show_all)
+        return [line for each in (*known, "") for line in _describe_broker(lab, image, each, show_all)]
+    return _describe_broker(lab, image, name, show_all)
 
 
-def _describe_topic(image: MetadataImage, static: dict[str, str], topic: str, show_all: bool) -> list[str]:
-    lines = [f"{'All' if show_all else 'Dynamic'} configs for topic {topic} are:"]
-    own = image.configs.get(f"topic:{topic}", {})
-    for name in sorted(TOPIC_CONFIGS) if show_all else sorted(own):
-        definition = TOPIC_CONFIGS.get(name)
-        synonyms = [("DYNAMIC_TOPIC_CONFIG", name, own[name])] if name in own else []
-        if definition is not None:
-            synonyms += _below(image, static, definition.synonym or name, definition.default)
-        lines.append(_line(name, synonyms))
-    return lines
+def _describe_topic(lab: Lab, image: MetadataImage, topic: str, show_all: bool) -> list[str]:
+    static = static_configs(lab)
+    names = sorted(TOPIC_CONFIGS if show_all else image.configs.get(f"topic:{topic}", {}))
+    return [f"{'All' if show_all else 'Dynamic'} configs for topic {topic} are:"] + [
+        _line(name, of_topic(image, static, topic, name), image.topic_config(topic, name, static)) for name in names
+    ]
 
 
-def _describe_broker(image: MetadataImage, static: dict[str, str], broker: str, show_all: bool) -> list[str]:
-    own = image.configs.get(f"broker:{broker}", {})
+def _describe_broker(lab: Lab, image: MetadataImage, broker: str, show_all: bool) -> list[str]:
+    static = static_configs(lab, broker)
     if not broker:
+        found = cluster_wide(image, static)
         lines = ["Default configs for brokers in the cluster are:"]
-        return lines + [_line(name, [("DYNAMIC_DEFAULT_BROKER_CONFIG", name, own[name])]) for name in sorted(own)]
-    lines = [f"{'All' if show_all else 'Dynamic'} configs for broker {broker} are:"]
-    for name in sorted(BROKER_CONFIGS) if show_all else sorted(own):
-        definition: ConfigDef | None = BROKER_CONFIGS.get(name)
-        synonyms = [("DYNAMIC_BROKER_CONFIG", name, own[name])] if name in own else []
-        lines.append(_line(name, synonyms + _below(image, static, name, definition.default if definition else "")))
-    return lines
+        return lines + [_line(name, [("DYNAMIC_DEFAULT_BROKER_CONFIG", name, found[name])]) for name in sorted(found)]
+    names = sorted(BROKER_CONFIGS if show_all else image.configs.get(f"broker:{broker}", {}))
+    return [f"{'All' if show_all else 'Dynamic'} configs for broker {broker} are:"] + [
+        _line(name, of_broker(image, static, name, broker)) for name in names
+    ]
 
 
-def _below(image: MetadataImage, static: dict[str, str], name: str, default: str) -> list[tuple[str, str, str]]:
-    """What a setting falls back to, nearest first."""
-    found = []
-    dynamic = image.configs.get("broker:", {}).get(name)
-    if dynamic is not None:
-        found.append(("DYNAMIC_DEFAULT_BROKER_CONFIG", name, dynamic))
-    if name in static:
-        found.append(("STATIC_BROKER_CONFIG", name, static[name]))
-    return [*found, ("DEFAULT_CONFIG", name, default)]
-
-
-def _line(name: str, synonyms: list[tuple[str, str, str]]) -> str:
+def _line(name: str, synonyms: Synonyms, unset: str = "null") -> str:
+    """``unset``: the value where nothing is listed."""
     listed = ", ".join(f"{source}:{synonym}={value}" for source, synonym, value in synonyms)
-    return f"  {name}={synonyms[0][2]} sensitive=false synonyms={{{listed}}}"
+    return f"  {name}={synonyms[0][2] if synonyms else unset} sensitive=false synonyms={{{listed}}}"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from engine import commands as c
 from engine import events as e
 from engine.console.job import HasCursor, Job, log_time, news
-from engine.console.options import Option, Options, UsageError, parse_options, require, usage
-from engine.console.producer import client_name
+from engine.console.options import Option, OptionError, Options, UsageError, check_values, deprecated, parse_options, usage
+from engine.console.producer import client_name, config_exception
 from engine.errors import EngineError
 from engine.lab import Lab
 from engine.log.record_batch import Record
@@ -31,12 +31,14 @@ OPTIONS = (
     Option("consumer-property", help="The same as --command-property (deprecated).", many=True),
     Option("command-property", help="Consumer config properties.", many=True),
     Option("isolation-level", help="Set to read_committed in order to filter out transactional messages which are not committed."),
+    Option("group", help="The consumer group id of the consumer."),
+    Option("include", help="Regular expression specifying list of topics to include for consumption."),
     Option("skip-message-on-error", "flag", "If there is an error when processing a message, skip it instead of halt."),
     Option("help", "flag", "Print usage information."),
 )  # fmt: skip
-FORMATTER = {"print.timestamp": "false", "print.partition": "false", "print.offset": "false", "print.headers": "false",
-             "print.key": "false", "print.value": "true", "key.separator": "\t", "null.literal": "null",
-             "headers.separator": ","}  # fmt: skip
+FORMATTER = {"print.timestamp": "false", "print.partition": "false", "print.offset": "false", "print.delivery": "false",
+             "print.epoch": "false", "print.headers": "false", "print.key": "false", "print.value": "true",
+             "key.separator": "\t", "null.literal": "null", "headers.separator": ","}  # fmt: skip
 MAX_LINES_PER_POLL = 1_000
 """A screen's worth and more; what exceeds it is counted but not printed."""
 
@@ -47,6 +49,9 @@ class ConsumerJob(Job, HasCursor):
     def __init__(self, lab: Lab, options: Options) -> None:
         super().__init__()
         self.done = False
+        self.say(*deprecated(options, "Option", "consumer-property", "command-property"))
+        self.say(*deprecated(options, "Option", "property", "formatter-property"))
+        self.began = log_time(lab)
         self.topic = options.text("topic")
         self.formatter = {**FORMATTER, **options.properties("property", "formatter-property")}
         self.left = options.number("max-messages") if options.has("max-messages") else -1
@@ -62,7 +67,11 @@ class ConsumerJob(Job, HasCursor):
         if options.has("isolation-level"):
             configs["isolation.level"] = options.text("isolation-level")
         if options.has("from-beginning"):
-            configs["auto.offset.reset"] = "earliest"
+            asked = configs.setdefault("auto.offset.reset", "earliest")
+            if asked != "earliest":
+                raise UsageError(
+                    f"Can't simultaneously specify --from-beginning and 'auto.offset.reset={asked[:40]}', please remove one option"
+                )
         configs.setdefault("auto.offset.reset", "latest")
         topics = [] if options.has("partition") else [self.topic]
         self.client, again = client_name(lab, CLIENT, configs, topics)
@@ -82,7 +91,10 @@ class ConsumerJob(Job, HasCursor):
         """Where the consumer runs already, it is closed."""
         if self.done:
             return
-        self.say(f"Error processing message, terminating consumer process: {error.message}")
+        self.say(
+            f"{self.began} ERROR Unknown error when running consumer:  (org.apache.kafka.tools.consumer.ConsoleConsumer)",
+            config_exception(error),
+        )
         if not self.started or self.closing:
             self.finish(1)
         else:
@@ -105,6 +117,10 @@ class ConsumerJob(Job, HasCursor):
         printed = 0
         for happening in news(lab, self):
             event = happening.event
+            if isinstance(event, e.ConsumerFailed) and event.consumer == self.client and "NoOffset" in event.error:
+                self.say(*_terminating(lab, f"org.apache.kafka.clients.consumer.{event.error}"))
+                self._end()
+                return
             if isinstance(event, e.ConsumerFailed) and event.consumer == self.client:
                 self.say(
                     f"{log_time(lab)} WARN [Consumer clientId={self.client}] {event.error} on partition "
@@ -123,11 +139,7 @@ class ConsumerJob(Job, HasCursor):
         if self.left == 0:
             self._end()
         elif 0 <= self.timeout_us <= lab.now_us - self.waiting_since_us:
-            self.say(
-                f"{log_time(lab)} ERROR Error processing message, terminating consumer process:  "
-                "(org.apache.kafka.tools.consumer.ConsoleConsumer)",
-                "org.apache.kafka.common.errors.TimeoutException",
-            )
+            self.say(*_terminating(lab, "org.apache.kafka.common.errors.TimeoutException"))
             self._end()
 
     def _print(self, lab: Lab, event: e.RecordsConsumed, printed: int) -> int:
@@ -151,7 +163,7 @@ class ConsumerJob(Job, HasCursor):
 
     def _format(self, partition: TopicPartition, record: Record) -> str:
         """Kafka's ``DefaultMessageFormatter``."""
-        wanted = {name.removeprefix("print.") for name, value in self.formatter.items() if value == "true"}
+        wanted = {name.removeprefix("print.") for name, value in self.formatter.items() if value.strip().lower() == "true"}
         null = self.formatter["null.literal"]
         pieces = []
         if "timestamp" in wanted:
@@ -160,6 +172,7 @@ class ConsumerJob(Job, HasCursor):
             pieces.append(f"Partition:{partition.partition}")
         if "offset" in wanted:
             pieces.append(f"Offset:{record.offset}")
+        pieces += [f"{name.capitalize()}:NOT_PRESENT" for name in ("delivery", "epoch") if name in wanted]
         if "headers" in wanted:
             headers = [f"{name}:{_text(value, null)}" for name, value in record.headers]
             pieces.append(self.formatter["headers.separator"].join(headers) or "NO_HEADERS")
@@ -168,6 +181,11 @@ class ConsumerJob(Job, HasCursor):
         if "value" in wanted:
             pieces.append(_text(record.value, null))
         return self.formatter["key.separator"].join(pieces)
+
+
+def _terminating(lab: Lab, exception: str) -> list[str]:
+    where = "(org.apache.kafka.tools.consumer.ConsoleConsumer)"
+    return [f"{log_time(lab)} ERROR Error processing message, terminating consumer process:  {where}", exception]
 
 
 def _text(content: bytes | None, null: str) -> str:
@@ -182,24 +200,40 @@ def _offset(options: Options) -> int | None:
         return -2 if text == "earliest" else -1
     if text.isascii() and text.isdigit() and len(text) < 19:
         return int(text)
-    if text.removeprefix("-").isdigit():
-        raise UsageError(
-            f"The provided offset value '{text[:40]}' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long."
-        )
     raise UsageError(
-        f"The provided offset value '{text[:40]}' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long."
+        f"The provided offset value '{text[:40]}' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long.",
+        *usage(OPTIONS),
     )
 
 
 def run(lab: Lab, words: list[str]) -> Job:
-    options = parse_options(words, OPTIONS)
+    try:
+        options = parse_options(words, OPTIONS)
+    except OptionError as wrong:
+        raise UsageError(wrong.text, *usage(OPTIONS)) from None
     if options.has("help"):
-        return Job(["This tool helps to read data from Kafka topics and outputs it to standard output.", *usage(OPTIONS)])
-    if not options.has("topic"):
-        raise UsageError("Exactly one of --include/--topic is required. ", *usage(OPTIONS))
-    require(options, "topic")
+        return Job(["This tool helps to read data from Kafka topics and outputs it to standard output.", *usage(OPTIONS)], 1)
+    if options.has("topic") == options.has("include"):
+        raise UsageError("Exactly one of the following arguments is required: [topic], [include]", *usage(OPTIONS))
     if options.has("offset") and not options.has("partition"):
-        raise UsageError("The partition is required when offset is specified.")
-    if options.has("offset") and options.has("from-beginning"):
-        raise UsageError("from-beginning and offset cannot be specified together.")
+        raise UsageError("The partition is required when offset is specified.", *usage(OPTIONS))
+    for first, second in (("from-beginning", "offset"), ("group", "partition")):
+        if options.has(first) and options.has(second):
+            raise UsageError(f"Options {first} and {second} cannot be specified together.", *usage(OPTIONS))
+    _check_values(lab, options)
+    for name in ("group", "include"):
+        if options.has(name):
+            raise UsageError(
+                f"--{name}: this lab's console consumer reads one topic, all of its partitions or one, without a group."
+            )
     return ConsumerJob(lab, options)
+
+
+def _check_values(lab: Lab, options: Options) -> None:
+    try:
+        check_values(options, OPTIONS)
+    except OptionError as wrong:
+        if wrong.text.endswith(("option partition", "option timeout-ms")):
+            raise UsageError(f'Exception in thread "main" {wrong.thrown}') from None
+        where = "(org.apache.kafka.tools.consumer.ConsoleConsumer)"
+        raise UsageError(f"{log_time(lab)} ERROR Unknown error when running consumer:  {where}", wrong.thrown) from None

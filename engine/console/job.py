@@ -21,7 +21,7 @@ import msgspec
 from engine import events as e
 from engine.commands import Command, CreateConsumer, CreateProducer, StartNode, parse
 from engine.console.options import UsageError
-from engine.errors import EngineError
+from engine.errors import ERRORS, EngineError
 from engine.events import Happening
 from engine.lab import Lab
 
@@ -119,41 +119,67 @@ class ReadJob(Job):
 
 
 class AdminJob(Job):
-    """Submits one command and prints what the admin client was answered."""
+    """Submits commands and, when all are answered, prints what the admin client was told, up to the first failure.
+
+    ``call`` names the request where the client gives up. ``ready`` is asked before anything is submitted: only a broker itself
+    changes its own settings, and the client waits for it.
+    """
 
     def __init__(
-        self, command: Command, render: Callable[[Lab, e.AdminAnswered], tuple[list[str], int]], *, before: list[str] | None = None
+        self,
+        commands: Command | list[Command],
+        render: Callable[[Lab, e.AdminAnswered], tuple[list[str], int]],
+        *,
+        call: str,
+        before: list[str] | None = None,
+        ready: Callable[[Lab], bool] | None = None,
     ) -> None:
         super().__init__(before)
         self.done = False
-        self.ask(command)
+        self.commands = commands if isinstance(commands, list) else [commands]
         self.render = render
-        self.call_id = 0
+        self.call = call
+        self.ready = ready
+        self.answers: dict[int, e.AdminAnswered | None] = {}
         self.cursor = 0
         self.deadline_us = -1
+        if ready is None:
+            self.ask(*self.commands)
 
     def submitted(self, event_id: int) -> None:
-        self.call_id = event_id
-        self.cursor = event_id - 1
+        if not self.answers:
+            self.cursor = event_id - 1
+        self.answers[event_id] = None
 
     def work(self, lab: Lab) -> None:
-        if not self.call_id:
-            return
         if self.deadline_us < 0:
-            self.deadline_us = lab.now_us + API_TIMEOUT_US + GRACE_US
-        for happening in news(lab, self):
-            event = happening.event
-            if isinstance(event, e.AdminAnswered) and event.call_id == self.call_id:
-                lines, status = self.render(lab, event)
-                self.say(*lines)
-                self.finish(status)
+            self.deadline_us = lab.now_us + API_TIMEOUT_US + (0 if self.ready is not None else GRACE_US)
+        if self.ready is not None and self.ready(lab):
+            self.ready = None
+            self.ask(*self.commands)
+        elif self.answers:
+            for happening in news(lab, self):
+                event = happening.event
+                if isinstance(event, e.AdminAnswered) and event.call_id in self.answers:
+                    self.answers[event.call_id] = event
+            if len(self.answers) == len(self.commands) and all(self.answers.values()):
+                self._print(lab)
                 return
         if lab.now_us >= self.deadline_us:
-            lines, status = self.render(
-                lab, e.AdminAnswered(self.call_id, "", "REQUEST_TIMED_OUT", (), "Timed out waiting for a node assignment.")
-            )
+            message = f"Timed out waiting for a node assignment. Call: {self.call}"
+            lines, status = self.render(lab, e.AdminAnswered(0, "", "REQUEST_TIMED_OUT", (), message))
             self.say(*lines)
             self.finish(status)
+
+    def _print(self, lab: Lab) -> None:
+        status = 0
+        for answer in self.answers.values():
+            assert answer is not None
+            lines, status = self.render(lab, answer)
+            self.say(*lines)
+            if status:
+                break
+        self.finish(status)
 
 
 class HasCursor:
@@ -182,32 +208,60 @@ def log_time(lab: Lab) -> str:
 
 _CLASSES = {
     "TOPIC_ALREADY_EXISTS": "TopicExistsException",
-    "INVALID_TOPIC_EXCEPTION": "InvalidTopicException",
     "INVALID_CONFIG": "InvalidConfigurationException",
     "REQUEST_TIMED_OUT": "TimeoutException",
-    "UNKNOWN_SERVER_ERROR": "UnknownServerException",
     "MESSAGE_TOO_LARGE": "RecordTooLargeException",
     "RECORD_LIST_TOO_LARGE": "RecordBatchTooLargeException",
     "CORRUPT_MESSAGE": "CorruptRecordException",
     "OUT_OF_ORDER_SEQUENCE_NUMBER": "OutOfOrderSequenceException",
-    "KAFKA_STORAGE_ERROR": "KafkaStorageException",
-    "INVALID_UPDATE_VERSION": "InvalidUpdateVersionException",
+    "UNKNOWN_SERVER_ERROR": "UnknownServerException",
+    "DUPLICATE_SEQUENCE_NUMBER": "DuplicateSequenceException",
+    "INVALID_TRANSACTION_TIMEOUT": "InvalidTxnTimeoutException",
+    "TOPIC_AUTHORIZATION_FAILED": "TopicAuthorizationException",
+    "CLUSTER_AUTHORIZATION_FAILED": "ClusterAuthorizationException",
+    "FETCH_SESSION_TOPIC_ID_ERROR": "FetchSessionTopicIdException",
 }
+_MESSAGES = {
+    "CORRUPT_MESSAGE": "This message has failed its CRC checksum, exceeds the valid size, has a null key for a compacted topic, or is "
+    "otherwise corrupt.",
+    "INVALID_PRODUCER_EPOCH": "Producer attempted to produce with an old epoch.",
+    "INVALID_RECORD": "This record has failed the validation on broker and hence will be rejected.",
+    "INVALID_REQUIRED_ACKS": "Produce request specified an invalid value for required acks.",
+    "INVALID_TIMESTAMP": "The timestamp of the message is out of acceptable range.",
+    "INVALID_TOPIC_EXCEPTION": "The request attempted to perform an operation on an invalid topic.",
+    "KAFKA_STORAGE_ERROR": "Disk error when trying to access log file on the disk.",
+    "LEADER_NOT_AVAILABLE": "There is no leader for this topic-partition as we are in the middle of a leadership election.",
+    "MESSAGE_TOO_LARGE": "The request included a message larger than the max message size the server will accept.",
+    "NETWORK_EXCEPTION": "The server disconnected before a response was received.",
+    "NOT_CONTROLLER": "This is not the correct controller for this cluster.",
+    "NOT_ENOUGH_REPLICAS": "Messages are rejected since there are fewer in-sync replicas than required.",
+    "NOT_ENOUGH_REPLICAS_AFTER_APPEND": "Messages are written to the log, but to fewer in-sync replicas than required.",
+    "NOT_LEADER_OR_FOLLOWER": "For requests intended only for the leader, this error indicates that the broker is not the current leader. "
+    "For requests intended for any replica, this error indicates that the broker is not a replica of the topic partition.",
+    "OFFSET_NOT_AVAILABLE": "The leader high watermark has not caught up from a recent leader election so the offsets cannot be guaranteed "
+    "to be monotonically increasing.",
+    "OFFSET_OUT_OF_RANGE": "The requested offset is not within the range of offsets maintained by the server.",
+    "OUT_OF_ORDER_SEQUENCE_NUMBER": "The broker received an out of order sequence number.",
+    "RECORD_LIST_TOO_LARGE": "The request included message batch larger than the configured segment size on the server.",
+    "REQUEST_TIMED_OUT": "The request timed out.",
+    "UNKNOWN_TOPIC_OR_PARTITION": "This server does not host this topic-partition.",
+}
+"""``Errors.message()`` of the codes for which a broker sends no words of its own."""
 
 
 def exception(error: str) -> str:
     """The Java class of an error: ``org.apache.kafka.common.errors.TopicExistsException``. Clients name their own exceptions."""
     if "Exception" in error:
         return "org.apache.kafka.common.errors." + error.partition(":")[0]
+    if error == "INVALID_RECORD":
+        return "org.apache.kafka.common.InvalidRecordException"
     name = _CLASSES.get(error) or "".join(word.capitalize() for word in error.split("_"))
     return "org.apache.kafka.common.errors." + (name if name.endswith("Exception") else name + "Exception")
 
 
 def default_message(error: str) -> str:
     """Where a broker sent no message of its own."""
-    from engine.errors import ERRORS
-
     if "Exception" in error:
         return error.partition(": ")[2]
     known = ERRORS.get(error)
-    return known.meaning if known is not None else error
+    return _MESSAGES.get(error) or (known.meaning if known is not None else error)

@@ -1,6 +1,7 @@
 """Words and options as Kafka's tools read them: the shell's quoting, then joptsimple's grammar and its error texts.
 
-joptsimple accepts ``--name value`` and ``--name=value``, unique abbreviations, and one dash as well as two.
+joptsimple accepts ``--name value`` and ``--name=value``, and one dash as well as two; Kafka's tools switch its abbreviations off. An option
+that wants a value takes the next word, whatever it looks like. Each tool has its own manner of reporting what is wrong (``OptionError``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,17 @@ class UsageError(Exception):
         super().__init__(*lines)
         self.lines = list(lines)
         self.status = status
+
+
+class OptionError(UsageError):
+    """What joptsimple throws. ``late``: only when the value is read, and so after the tool has checked which options go together. As it
+    stands it prints itself as the JVM's tools do that catch everything: the text, then the exception."""
+
+    def __init__(self, kind: str, text: str, *, late: bool = False) -> None:
+        self.thrown = f"joptsimple.{kind}: {text}"
+        self.text = text
+        self.late = late
+        super().__init__(text, self.thrown)
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -111,8 +123,8 @@ def _quoted(line: str, position: int, quote: str, *, escapes: bool, ansi: bool) 
     raise UsageError(f"unexpected EOF while looking for matching `{quote}'", status=2)
 
 
-def parse_options(words: list[str], known: tuple[Option, ...]) -> Options:
-    """Raises UsageError with joptsimple's words."""
+def parse_options(words: list[str], known: tuple[Option, ...], *, abbreviations: bool = False) -> Options:
+    """Raises OptionError with joptsimple's words; a wrong value is only found by ``check_values``."""
     options = Options()
     table = {option.name: option for option in known}
     position = 0
@@ -123,35 +135,37 @@ def parse_options(words: list[str], known: tuple[Option, ...]) -> Options:
             options.words.append(word)
             continue
         name, equals, value = word.lstrip("-").partition("=")
-        option = _find(name, table)
+        option = _find(name, table, abbreviations=abbreviations)
         if option.kind == "flag":
             options.values.setdefault(option.name, []).append("")
             continue
         if not equals:
-            if position >= len(words) or (words[position].startswith("--") and words[position].lstrip("-") in table):
-                raise UsageError(
-                    'Exception in thread "main" joptsimple.OptionMissingRequiredArgumentException: '
-                    f"Option {option.name} requires an argument"
-                )
+            if position >= len(words):
+                raise OptionError("OptionMissingRequiredArgumentException", f"Option {option.name} requires an argument")
             value = words[position]
             position += 1
-        _check_value(option, value)
         options.values.setdefault(option.name, []).append(value)
-        if len(options.values[option.name]) > 1 and not option.many:
-            raise UsageError(
-                'Exception in thread "main" joptsimple.MultipleArgumentsForOptionException: Found multiple arguments for '
-                f"option {option.name}, but you asked for only one"
-            )
     return options
 
 
-def _find(name: str, table: dict[str, Option]) -> Option:
+def check_values(options: Options, known: tuple[Option, ...]) -> None:
+    """Raises OptionError (``late``) for a number that is none, or for a second value where one is asked for."""
+    for option in known:
+        given = options.all(option.name)
+        if len(given) > 1 and not option.many and option.kind != "flag":
+            text = f"Found multiple arguments for option {option.name}, but you asked for only one"
+            raise OptionError("MultipleArgumentsForOptionException", text, late=True)
+        for value in given:
+            _check_value(option, value)
+
+
+def _find(name: str, table: dict[str, Option], *, abbreviations: bool) -> Option:
     if name in table:
         return table[name]
-    candidates = [known for known in table if name and known.startswith(name)]
+    candidates = [known for known in table if name and known.startswith(name)] if abbreviations else []
     if len(candidates) == 1:
         return table[candidates[0]]
-    raise UsageError(f'Exception in thread "main" joptsimple.UnrecognizedOptionException: {name[:80]} is not a recognized option')
+    raise OptionError("UnrecognizedOptionException", f"{name[:80]} is not a recognized option")
 
 
 def _check_value(option: Option, value: str) -> None:
@@ -160,28 +174,33 @@ def _check_value(option: Option, value: str) -> None:
     bound = 2**31 if option.kind == "int" else 2**63
     digits = value.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 20 and -bound <= int(value) < bound):
-        raise UsageError(
-            'Exception in thread "main" joptsimple.OptionArgumentConversionException: '
-            f"Cannot parse argument '{value[:80]}' of option {option.name}"
-        )
+        text = f"Cannot parse argument '{value[:80]}' of option {option.name}"
+        raise OptionError("OptionArgumentConversionException", text, late=True)
 
 
-def require(options: Options, *names: str) -> None:
+def require(options: Options, known: tuple[Option, ...], *names: str) -> None:
     """Kafka's ``CommandLineUtils.checkRequiredArgs``."""
     for name in names:
         if not options.has(name):
-            raise UsageError(f'Missing required argument "[{name}]"')
+            raise UsageError(f'Missing required argument "[{name}]"', *usage(known))
 
 
-def forbid(options: Options, used: str, *names: str) -> None:
+def forbid(options: Options, known: tuple[Option, ...], used: str, *names: str) -> None:
     """Kafka's ``CommandLineUtils.checkInvalidArgs``."""
     for name in names:
         if options.has(used) and options.has(name):
-            raise UsageError(f'Option "[{used}]" can\'t be used with option "[{name}]"')
+            raise UsageError(f'Option "[{used}]" can\'t be used with option "[{name}]"', *usage(known))
+
+
+def deprecated(options: Options, prefix: str, old: str, new: str) -> list[str]:
+    """The warning of Kafka 4.2 and later where an old name is used."""
+    if not options.has(old):
+        return []
+    return [f"{prefix} --{old} is deprecated and will be removed in a future version. Use --{new} instead."]
 
 
 def usage(known: tuple[Option, ...]) -> list[str]:
-    """The table that ``--help`` prints."""
+    """The table that ``--help`` prints, and that follows most mistakes."""
     rows = [(f"--{option.name}" + {"flag": "", "text": " <String>", "int": " <Integer>", "long": " <Long>"}[option.kind], option.help)
             for option in known]  # fmt: skip
     width = max(len(name) for name, _ in rows) + 2

@@ -9,7 +9,18 @@ from __future__ import annotations
 from engine import commands as c
 from engine import events as e
 from engine.console.job import HasCursor, Job, default_message, exception, log_time, news
-from engine.console.options import Option, Options, UsageError, parse_options, require, usage
+from engine.console.options import (
+    Option,
+    OptionError,
+    Options,
+    UsageError,
+    check_values,
+    deprecated,
+    parse_options,
+    require,
+    usage,
+)
+from engine.console.topics import wrong_name
 from engine.errors import EngineError
 from engine.lab import Lab
 
@@ -31,6 +42,8 @@ OPTIONS = (
     Option("request-required-acks", help="The required acks of the producer requests."),
     Option("request-timeout-ms", "int", "The ack timeout of the producer requests."),
     Option("max-block-ms", "long", "The max time that the producer will block for during a send request."),
+    Option("max-memory-bytes", "long", "The total memory used by the producer to buffer records (buffer.memory)."),
+    Option("metadata-expiry-ms", "long", "After how long a refresh of metadata is forced (metadata.max.age.ms)."),
     Option("max-partition-memory-bytes", "int", "The buffer size allocated for a partition (batch.size)."),
     Option("help", "flag", "Print usage information."),
 )  # fmt: skip
@@ -40,9 +53,11 @@ DEFAULTS = {"acks": "-1", "linger.ms": "1000", "retries": "3", "retry.backoff.ms
             "max.block.ms": "60000", "batch.size": "16384", "buffer.memory": "33554432", "compression.type": "none"}  # fmt: skip
 BY_OPTION = {
     "request-required-acks": "acks", "timeout": "linger.ms", "message-send-max-retries": "retries", "retry-backoff-ms": "retry.backoff.ms",
-    "request-timeout-ms": "request.timeout.ms", "max-block-ms": "max.block.ms", "max-partition-memory-bytes": "batch.size",
-    "compression-codec": "compression.type", "batch-size": "batch.size",
+    "request-timeout-ms": "request.timeout.ms", "max-block-ms": "max.block.ms", "max-memory-bytes": "buffer.memory",
+    "metadata-expiry-ms": "metadata.max.age.ms", "compression-codec": "compression.type", "batch-size": "batch.size",
+    "max-partition-memory-bytes": "batch.size",
 }  # fmt: skip
+"""An option that is given beats the property; of two for one property, the later."""
 
 
 class ProducerJob(Job, HasCursor):
@@ -51,6 +66,9 @@ class ProducerJob(Job, HasCursor):
     def __init__(self, lab: Lab, options: Options, lines: list[str] | None) -> None:
         super().__init__()
         self.done = False
+        self.say(*deprecated(options, "Warning:", "producer-property", "command-property"))
+        self.say(*deprecated(options, "Warning:", "property", "reader-property"))
+        self.sent = Sent()
         self.topic = options.text("topic")
         self.reader = {**READER, **options.properties("property", "reader-property")}
         configs = _configs(options)
@@ -74,7 +92,9 @@ class ProducerJob(Job, HasCursor):
         """One line of standard input becomes one record. Raises EngineError where it is too long."""
         self.line_number += 1
         try:
-            self.ask(self._parse(line))
+            record = self._parse(line)
+            self.ask(record)
+            self.sent.fresh.append(sizes(record))
         except UsageError as wrong:
             self.say(*wrong.lines)
             self.exit_status = wrong.status
@@ -94,7 +114,7 @@ class ProducerJob(Job, HasCursor):
         """Whatever was not taken, the tool does not go on; its client is closed where it runs."""
         if self.done:
             return
-        self.say(f"Error while executing command : {error.message}")
+        self.say(config_exception(error) if error.code == "INVALID_CONFIG" else f"Error while executing command : {error.message}")
         if not self.started or self.closing:
             self.finish(1)
         else:
@@ -112,10 +132,14 @@ class ProducerJob(Job, HasCursor):
             self.close()
 
     def work(self, lab: Lab) -> None:
+        if not self._pending:
+            self.sent.number(lab.world.next_record_id)
         for happening in news(lab, self):
             event = happening.event
-            if isinstance(event, (e.RecordsFailed, e.SendRefused)) and event.producer == self.client:
-                self.say(*self._error(lab, event))
+            if isinstance(event, e.ProduceSent) and event.producer == self.client:
+                self.sent.batched(event)
+            elif isinstance(event, (e.RecordsFailed, e.SendRefused)) and event.producer == self.client:
+                self.say(*self._errors(lab, event))
         host = lab.kernel.hosts.get(self.client)
         if not self.started or self._pending or (host is not None and host.status != "down"):
             return
@@ -123,14 +147,10 @@ class ProducerJob(Job, HasCursor):
             self.say("Killed")
         self.finish(self.exit_status if self.closing else 137)
 
-    def _error(self, lab: Lab, event: e.RecordsFailed | e.SendRefused) -> list[str]:
-        return [
-            (
-                f"{log_time(lab)} ERROR Error when sending message to topic {event.topic} with error: "
-                "(org.apache.kafka.clients.producer.internals.ErrorLoggingCallback)"
-            ),
-            f"{exception(event.error)}: {default_message(event.error)}",
-        ]
+    def _errors(self, lab: Lab, event: e.RecordsFailed | e.SendRefused) -> list[str]:
+        """``ErrorLoggingCallback``, once for each record."""
+        reason = f"{exception(event.error)}: {default_message(event.error)}"
+        return [line for record in self.sent.failed(event) for line in (logged(log_time(lab), event.topic, record), reason)]
 
     def _parse(self, line: str) -> c.Produce:
         """Kafka's ``LineMessageReader``."""
@@ -141,7 +161,8 @@ class ProducerJob(Job, HasCursor):
         if reader["parse.headers"] == "true":
             text, line = self._split(line, reader["headers.delimiter"], "headers delimiter")
             items = text.split(reader["headers.separator"]) if text else []
-            headers = [c.Header(*self._split(item, reader["headers.key.separator"], "header key separator")) for item in items]
+            marked = reader["null.marker"]
+            headers = [] if marked and text == marked else [self._header(item) for item in items]
         if reader["parse.key"] == "true":
             key, line = self._split(line, reader["key.separator"], "key separator")
         marker = reader["null.marker"]
@@ -149,6 +170,16 @@ class ProducerJob(Job, HasCursor):
         if marker and key == marker:
             key = None
         return c.Produce(self.topic, value, key, self.client, None, headers)
+
+    def _header(self, item: str) -> c.Header:
+        name, found, value = item.partition(self.reader["headers.key.separator"])
+        if not found and self.reader["ignore.error"] != "true":
+            raise UsageError(
+                f"org.apache.kafka.common.KafkaException: No header key separator found in pair '{item[:80]}' on line number "
+                f"{self.line_number}"
+            )
+        marker = self.reader["null.marker"]
+        return c.Header(name, None if not found or (marker and value == marker) else value)
 
     def _split(self, line: str, separator: str, what: str) -> tuple[str, str]:
         head, found, tail = line.partition(separator)
@@ -159,21 +190,74 @@ class ProducerJob(Job, HasCursor):
         )
 
 
+class Sent:
+    """The records that are on their way, by what ``ErrorLoggingCallback`` tells about them: the sizes of key and value."""
+
+    def __init__(self) -> None:
+        self.fresh: list[tuple[int, int]] = []
+        self.by_id: dict[int, tuple[int, int]] = {}
+        self.batches: dict[int, list[tuple[int, int]]] = {}
+
+    def number(self, next_record_id: int) -> None:
+        """The newest of the lab's records are those just submitted."""
+        for distance, record in enumerate(reversed(self.fresh), start=1):
+            self.by_id[next_record_id - distance] = record
+        self.fresh = []
+
+    def batched(self, event: e.ProduceSent) -> None:
+        if event.records:
+            self.batches[event.batch_id] = [self.by_id.pop(record.record_id, (-1, -1)) for record in event.records]
+
+    def failed(self, event: e.RecordsFailed | e.SendRefused) -> list[tuple[int, int]]:
+        """Of a batch that expired before it was sent only the number is known: it held the oldest."""
+        if isinstance(event, e.SendRefused):
+            return [self.by_id.pop(event.record_id, (-1, -1))]
+        known = self.batches.pop(event.batch_id, None)
+        return known if known is not None else [self.by_id.pop(number) for number in sorted(self.by_id)[: event.record_count]]
+
+
+def sizes(record: c.Produce) -> tuple[int, int]:
+    """Bytes of key and value, -1 for null."""
+    key, value = (-1 if text is None else len(text.encode()) for text in (record.key, record.value))
+    return key, value
+
+
+def logged(time: str, topic: str, record: tuple[int, int]) -> str:
+    key, value = ("null" if size < 0 else f"{size} bytes" for size in record)
+    return (
+        f"{time} ERROR Error when sending message to topic {topic} with key: {key}, value: {value} with error: "
+        "(org.apache.kafka.clients.producer.internals.ErrorLoggingCallback)"
+    )
+
+
+def config_exception(error: EngineError) -> str:
+    """A client that could not be made: Kafka ends the words about a single value without a full stop."""
+    text = error.message.removesuffix(".") if error.message.startswith("Invalid value") else error.message
+    return f"org.apache.kafka.common.config.ConfigException: {text}"
+
+
 def run(lab: Lab, words: list[str], lines: list[str] | None) -> Job:
     """``lines`` None: they follow at the prompt."""
-    options = parse_options(words, OPTIONS)
-    if options.has("help"):
-        return Job(["This tool helps to read data from standard input and publish it to Kafka.", *usage(OPTIONS)])
-    require(options, "topic")
+    try:
+        options = parse_options(words, OPTIONS)
+        if options.has("help"):
+            return Job(["This tool helps to read data from standard input and publish it to Kafka.", *usage(OPTIONS)], 1)
+        require(options, OPTIONS, "topic")
+        check_values(options, OPTIONS)
+    except OptionError as wrong:
+        raise UsageError(wrong.text, *(() if wrong.late else usage(OPTIONS))) from None
+    topic = options.text("topic")
+    if wrong_name(topic):
+        text = f"org.apache.kafka.common.errors.InvalidTopicException: Invalid topics: [{topic}]"
+        return Job([line for each in lines or () for line in (logged(log_time(lab), topic, (-1, len(each.encode()))), text)])
     return ProducerJob(lab, options, lines)
 
 
 def _configs(options: Options) -> dict[str, str]:
-    configs = dict(DEFAULTS)
+    configs = {**DEFAULTS, **options.properties("producer-property", "command-property")}
     for option, name in BY_OPTION.items():
         if options.has(option):
             configs[name] = options.text(option)
-    configs.update(options.properties("producer-property", "command-property"))
     return configs
 
 

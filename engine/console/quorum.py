@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+
 from engine.console.job import Job, ReadJob, exception
-from engine.console.options import Option, UsageError, parse_options
+from engine.console.options import Option, OptionError, UsageError, parse_options, usage
 from engine.controller.node import ControllerNode
 from engine.lab import Lab
 from engine.messages.admin import QuorumReplica
@@ -21,8 +24,16 @@ OPTIONS = (
 )  # fmt: skip
 USAGE = [
     "usage: kafka-metadata-quorum [-h] [--command-config COMMAND_CONFIG]",
-    "                             (--bootstrap-server BOOTSTRAP_SERVER | --bootstrap-controller BOOTSTRAP_CONTROLLER)",
-    "                             {describe,add-controller,remove-controller} ...",
+    "                             (--bootstrap-server BOOTSTRAP_SERVER |",
+    "                             --bootstrap-controller BOOTSTRAP_CONTROLLER)",
+    "                             {describe,add-controller,remove-controller}",
+    "                             ...",
+]
+DESCRIBE_USAGE = [
+    "usage: kafka-metadata-quorum (--bootstrap-server BOOTSTRAP_SERVER |",
+    "                             --bootstrap-controller BOOTSTRAP_CONTROLLER)",
+    "                             describe [-h] [--status] [--replication]",
+    "                             [--human-readable]",
 ]
 COLUMNS = ("NodeId", "DirectoryId", "LogEndOffset", "Lag", "LastFetchTimestamp", "LastCaughtUpTimestamp", "Status")
 NO_DIRECTORY = "AAAAAAAAAAAAAAAAAAAAAA"
@@ -30,12 +41,22 @@ NO_DIRECTORY = "AAAAAAAAAAAAAAAAAAAAAA"
 
 
 def run(lab: Lab, words: list[str]) -> Job:
-    options = parse_options(words, OPTIONS)
+    try:
+        options = parse_options(words, OPTIONS, abbreviations=True)
+    except OptionError:
+        wrong = next((word for word in words if word.startswith("-")), "")
+        raise UsageError(*DESCRIBE_USAGE, f"kafka-metadata-quorum: error: unrecognized arguments: '{wrong[:80]}'") from None
     if options.has("help"):
-        return Job(["This tool describes kraft metadata quorum status.", *USAGE])
+        heading = DESCRIBE_USAGE if options.words else [*USAGE, "", "This tool describes kraft metadata quorum status."]
+        return Job([*heading, "", *usage(OPTIONS)])
+    if not options.words:
+        raise UsageError(*USAGE, "kafka-metadata-quorum: error: too few arguments")
+    if options.words[0] in ("add-controller", "remove-controller"):
+        raise UsageError(f"{options.words[0]}: the voters of this lab are static (controller.quorum.voters)")
     if options.words != ["describe"]:
-        wrong = f"invalid choice: '{options.words[0][:40]}'" if options.words else "too few arguments"
-        raise UsageError(*USAGE, f"kafka-metadata-quorum: error: {wrong} (this lab offers 'describe')")
+        wrong = next((word for word in options.words if word != "describe"), "describe")
+        choices = "'describe', 'add-controller', 'remove-controller'"
+        raise UsageError(*USAGE, f"kafka-metadata-quorum: error: invalid choice: '{wrong[:40]}' (choose from {choices})")
     if options.has("status") and options.has("replication"):
         raise UsageError("Only one of --status or --replication should be specified with describe sub-command")
     if not options.has("status") and not options.has("replication"):
@@ -81,19 +102,22 @@ def _status(lab: Lab) -> list[str]:
     leader = _leader(lab)
     quorum = leader.quorum
     voters, observers = _replicas(lab, leader)
-    slowest = min([*voters, *observers], key=lambda replica: replica.log_end_offset)
-    end = quorum.log.log_end_offset
-    lag = end - slowest.log_end_offset
-    lag_ms = voters[0].last_caught_up_ms - slowest.last_caught_up_ms if lag and slowest.last_caught_up_ms >= 0 else -1 if lag else 0
+    slowest = min(sorted(voters, key=lambda voter: voter.replica_id), key=lambda voter: voter.log_end_offset)
+    lag = quorum.log.log_end_offset - slowest.log_end_offset
+    if slowest.replica_id == leader.node_id:
+        lag_ms = 0
+    else:
+        lag_ms = voters[0].last_caught_up_ms - slowest.last_caught_up_ms if slowest.last_caught_up_ms >= 0 else -1
+    cluster = cluster_id(lab)
     rows = (
-        ("ClusterId", cluster_id(lab)),
+        ("ClusterId", cluster),
         ("LeaderId", leader.node_id),
         ("LeaderEpoch", quorum.epoch),
         ("HighWatermark", quorum.high_watermark),
         ("MaxFollowerLag", lag),
         ("MaxFollowerLagTimeMs", lag_ms),
         ("CurrentVoters", "[" + ", ".join(_voter(voter) for voter in sorted(quorum.voters)) + "]"),
-        ("CurrentObservers", "[" + ", ".join(_observer(replica.replica_id) for replica in observers) + "]"),
+        ("CurrentObservers", "[" + ", ".join(_observer(cluster, replica.replica_id) for replica in observers) + "]"),
     )
     return [f"{name + ':':<24}{value}" for name, value in rows]
 
@@ -106,11 +130,20 @@ def cluster_id(lab: Lab) -> str:
 
 
 def _voter(node_id: int) -> str:
-    return f'{{"id": {node_id}, "directoryId": null, "endpoints": ["CONTROLLER://{controller_name(node_id)}:9093"]}}'
+    """Static voters have no directory IDs."""
+    return f'{{"id": {node_id}, "endpoints": ["CONTROLLER://{controller_name(node_id)}:9093"]}}'
 
 
-def _observer(node_id: int) -> str:
-    return f'{{"id": {node_id}, "directoryId": null}}'
+def _observer(cluster: str, node_id: int) -> str:
+    return f'{{"id": {node_id}, "directoryId": "{directory_id(cluster, node_id)}"}}'
+
+
+def directory_id(cluster: str, node_id: int) -> str:
+    """What ``kafka-storage format`` drew for a broker's log directory: a version 4 UUID. Here it follows from the cluster's ID."""
+    raw = bytearray(sha256(f"{cluster}/{node_id}".encode()).digest()[:16])
+    raw[6] = raw[6] & 0x0F | 0x40
+    raw[8] = raw[8] & 0x3F | 0x80
+    return urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _replication(lab: Lab, *, human: bool) -> list[str]:
@@ -118,13 +151,15 @@ def _replication(lab: Lab, *, human: bool) -> list[str]:
     voters, observers = _replicas(lab, leader)
     end = leader.quorum.log.log_end_offset
     now_ms = lab.kernel.epoch_ms + lab.now_us // 1000
+    cluster = cluster_id(lab)
     rows: list[tuple[str, ...]] = [COLUMNS]
     for status, replicas in (("Leader", voters[:1]), ("Follower", voters[1:]), ("Observer", observers)):
         for replica in replicas:
             times = [replica.last_fetch_ms, replica.last_caught_up_ms]
             shown = [_ago(now_ms, moment) if human else str(moment) for moment in times]
             offset = replica.log_end_offset
-            rows.append((str(replica.replica_id), NO_DIRECTORY, str(offset), str(end - offset), *shown, status))
+            directory = directory_id(cluster, replica.replica_id) if status == "Observer" else NO_DIRECTORY
+            rows.append((str(replica.replica_id), directory, str(offset), str(end - offset), *shown, status))
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     return ["".join(f"{cell:<{width}}\t" for cell, width in zip(row, widths, strict=True)) for row in rows]
 

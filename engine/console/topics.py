@@ -7,9 +7,11 @@ import re
 from engine import commands as c
 from engine import limits
 from engine.console.job import AdminJob, Job, ReadJob, default_message, exception, log_time
-from engine.console.options import Option, Options, UsageError, forbid, parse_options, require, usage
+from engine.console.options import Option, OptionError, Options, UsageError, check_values, forbid, parse_options, require, usage
+from engine.console.synonyms import MIN_ISR, hash_order, overrides
 from engine.events import AdminAnswered
 from engine.lab import Lab
+from engine.metadata.configs import InvalidConfigError, validate_all
 from engine.view.tree import PartitionView, TopicView
 
 NAME = "kafka-topics.sh"
@@ -38,13 +40,16 @@ OPTIONS = (
     Option("help", "flag", "Print usage information."),
 )  # fmt: skip
 ACTIONS = ("list", "create", "alter", "describe", "delete")
+NO_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+CONFIG_EXCEPTION = "org.apache.kafka.common.config.ConfigException"
+ILLEGAL_ARGUMENT = "java.lang.IllegalArgumentException"
 FILTERS = ("under-replicated-partitions", "unavailable-partitions", "under-min-isr-partitions", "at-min-isr-partitions")
 
 
 def run(lab: Lab, words: list[str]) -> Job:
     options = parse_options(words, OPTIONS)
     if options.has("help"):
-        return Job(["This tool helps to create, delete, describe, or change a topic.", *usage(OPTIONS)])
+        return Job(["This tool helps to create, delete, describe, or change a topic.", *usage(OPTIONS)], 1)
     chosen = [action for action in ACTIONS if options.has(action)]
     if len(chosen) != 1:
         raise UsageError(
@@ -52,52 +57,67 @@ def run(lab: Lab, words: list[str]) -> Job:
         )
     action = chosen[0]
     _check(options, action)
+    try:
+        check_values(options, OPTIONS)
+    except OptionError as wrong:
+        raise UsageError(*_thrown(lab, wrong.thrown.partition(":")[0], wrong.text)) from None
     if action in ("create", "alter", "delete"):
         return {"create": _create, "alter": _alter, "delete": _delete}[action](lab, options)
     call, render = ("listTopics", _list) if action == "list" else ("describeTopics", _describe)
     return ReadJob(call, lambda now: render(now, options), _failed)
 
 
+FITTING = (
+    ("config", ("create",)),
+    ("partitions", ("alter", "create")),
+    ("replication-factor", ("create",)),
+    ("replica-assignment", ("alter", "create")),
+    *((name, ("describe",)) for name in (*FILTERS, "topics-with-overrides")),
+    ("if-exists", ("alter", "delete", "describe")),
+    ("if-not-exists", ("create",)),
+    ("exclude-internal", ("list", "describe")),
+)
+"""Which actions an option goes with, in the order in which ``TopicCommand`` looks."""
+
+
 def _check(options: Options, action: str) -> None:
-    if not options.has("list") and not options.has("describe"):
-        require(options, "topic")
-    if options.has("alter"):
-        require(options, "partitions")
-    for option in ("config", "replication-factor"):
-        if options.has(option) and action != "create":
-            raise UsageError(f'Option "[{action}]" can\'t be used with option "[{option}]"')
-    if options.has("partitions") and action not in ("create", "alter"):
-        raise UsageError(f'Option "[{action}]" can\'t be used with option "[partitions]"')
-    forbid(options, "replica-assignment", "partitions" if action == "create" else "delete", "replication-factor")
-    if options.has("if-not-exists") and action != "create":
-        raise UsageError(f'Option "[{action}]" can\'t be used with option "[if-not-exists]"')
-    if options.has("if-exists") and action not in ("alter", "delete", "describe"):
-        raise UsageError(f'Option "[{action}]" can\'t be used with option "[if-exists]"')
-    given = [name for name in (*FILTERS, "topics-with-overrides") if options.has(name)]
-    for name in given:
-        if action != "describe":
-            raise UsageError(f'Option "[{action}]" can\'t be used with option "[{name}]"')
-    if len(given) > 1:
-        raise UsageError(f'Option "[{given[0]}]" can\'t be used with option "[{given[1]}]"')
+    if action == "describe" and options.has("if-exists") and not options.has("topic") and not options.has("topic-id"):
+        raise UsageError("--topic or --topic-id is required to describe a topic", *usage(OPTIONS))
+    if action not in ("list", "describe"):
+        require(options, OPTIONS, "topic")
+    if action == "alter":
+        if options.has("config"):
+            raise UsageError(
+                'Option combination "[[config], [bootstrap-server]]" can\'t be used with option "[alter]" (To alter topic configurations, '
+                "the kafka-configs tool can be used.)",
+                *usage(OPTIONS),
+            )
+        require(options, OPTIONS, "partitions")
+    for name, actions in FITTING:
+        if action not in actions:
+            forbid(options, OPTIONS, name, action)
+        if name == "replica-assignment" and action == "create":
+            forbid(options, OPTIONS, name, "partitions", "replication-factor")
+        if name in FILTERS:
+            forbid(options, OPTIONS, name, "topics-with-overrides")
 
 
 def _failed(lab: Lab, error: str, message: str) -> list[str]:
     """What TopicCommand prints for an exception from the admin client."""
-    text = message or default_message(error)
+    return _thrown(lab, exception(error), message or default_message(error))
+
+
+def _thrown(lab: Lab, java_class: str, text: str) -> list[str]:
+    """Any other exception. Kafka's tool prints the stack under it, which is left out here."""
     return [
         f"Error while executing topic command : {text}",
-        f"{log_time(lab)} ERROR {exception(error)}: {text}",
+        f"{log_time(lab)} ERROR {java_class}: {text}",
         " (org.apache.kafka.tools.TopicCommand)",
     ]
 
 
 def _missing(lab: Lab, topic: str) -> list[str]:
-    text = f"Topic '{topic}' does not exist as expected"
-    return [
-        f"Error while executing topic command : {text}",
-        f"{log_time(lab)} ERROR java.lang.IllegalArgumentException: {text}",
-        " (org.apache.kafka.tools.TopicCommand)",
-    ]
+    return _thrown(lab, ILLEGAL_ARGUMENT, f"Topic '{topic}' does not exist as expected")
 
 
 # -- create, alter, delete ------------------------------------------------------------------------------------------------
@@ -111,19 +131,27 @@ def _create(lab: Lab, options: Options) -> Job:
             "WARNING: Due to limitations in metric names, topics with a period ('.') or underscore ('_') could collide. "
             "To avoid issues it is best to use either, but not both."
         )
+
+    def refuse(java_class: str, text: str) -> Job:
+        return Job([*before, *_thrown(lab, java_class, text)], 1)
+
     if options.has("partitions") and options.number("partitions") < 1:
-        raise UsageError(*before, *_failed_plain("The partitions must be greater than 0"))
+        return refuse(ILLEGAL_ARGUMENT, "The partitions must be greater than 0")
     if options.has("replication-factor") and not 1 <= options.number("replication-factor") <= 32767:
-        raise UsageError(*before, *_failed_plain("The replication factor must be between 1 and 32767 inclusive"))
-    if not re.fullmatch(r"[a-zA-Z0-9._-]+", topic):
-        text = f"Topic name is invalid: '{topic[:80]}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
-        return Job([*before, *_failed(lab, "INVALID_TOPIC_EXCEPTION", text)], 1)
+        return refuse(ILLEGAL_ARGUMENT, "The replication factor must be between 1 and 32767 inclusive")
+    try:
+        configs = _configs(options)
+        assignments = _assignments(options.text("replica-assignment"))
+    except UsageError as wrong:
+        return refuse(wrong.lines[0], wrong.lines[1])
+    if wrong_name(topic):
+        return refuse(exception("INVALID_TOPIC_EXCEPTION"), wrong_name(topic))
     command = c.CreateTopic(
         topic,
         options.number("partitions"),
         options.number("replication-factor"),
-        _configs(options),
-        _assignments(options.text("replica-assignment")),
+        configs,
+        assignments,
     )
 
     def render(now: Lab, answer: AdminAnswered) -> tuple[list[str], int]:
@@ -134,38 +162,56 @@ def _create(lab: Lab, options: Options) -> Job:
             return [], 0
         return _failed(now, error, message), 1
 
-    return AdminJob(command, render, before=before)
+    return AdminJob(command, render, call="createTopics", before=before)
+
+
+def wrong_name(topic: str) -> str:
+    """What the controller would answer to a name that a command cannot even carry."""
+    if not topic:
+        return "The given topic name '' cannot be represented in a request."
+    if len(topic) > limits.MAX_TOPIC_NAME:
+        return f"Topic name is invalid: the length of '{topic}' is longer than the max allowed length {limits.MAX_TOPIC_NAME}"
+    if not re.fullmatch(r"[a-zA-Z0-9._-]+", topic):
+        why = "contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+        return f"Topic name is invalid: '{topic}' {why}"
+    return ""
 
 
 def _configs(options: Options) -> dict[str, str]:
+    """The tool looks at the settings itself (``LogConfig.validate``). Raises UsageError(class, text)."""
     found: dict[str, str] = {}
     for item in options.all("config"):
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise UsageError(
-                *_failed_plain('requirement failed: Invalid topic config: all configs to be added must be in the format "key=val".')
-            )
-        found[name.strip()] = value.strip()
+        pieces = re.split(r"\s*=\s*", item)
+        if len(pieces) != 2 or not pieces[1]:
+            text = 'requirement failed: Invalid topic config: all configs to be added must be in the format "key=val".'
+            raise UsageError(ILLEGAL_ARGUMENT, text)
+        found[pieces[0].strip()] = pieces[1].strip()
+    try:
+        validate_all("topic", found)
+    except InvalidConfigError as invalid:
+        own = invalid.message.startswith("Invalid value")
+        raise UsageError(CONFIG_EXCEPTION if own else exception("INVALID_CONFIG"), invalid.message) from None
     return found
 
 
 def _assignments(text: str) -> list[list[int]]:
-    if not text:
-        return []
-    try:
-        found = [[int(broker) for broker in part.split(":")] for part in text.split(",")]
-    except ValueError:
-        raise UsageError(*_failed_plain(f"Invalid replica assignment: {text[:80]}")) from None
-    for number, replicas in enumerate(found):
-        if len(set(replicas)) != len(replicas):
-            raise UsageError(*_failed_plain(f"Partition replica lists may not contain duplicate entries: {replicas[0]}"))
-        if len(replicas) != len(found[0]):
-            raise UsageError(*_failed_plain(f"Partition {number} has different replication factor: {replicas}"))
+    """``1:2:3,2:3:1``. Raises UsageError(class, text)."""
+    found: list[list[int]] = []
+    for number, part in enumerate(text.rstrip(",").split(",") if text else ()):
+        replicas = []
+        for broker in part.rstrip(":").split(":"):
+            if not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", broker):
+                raise UsageError("java.lang.NumberFormatException", f'For input string: "{broker.strip()[:80]}"')
+            replicas.append(int(broker))
+        twice = ", ".join(str(broker) for broker in dict.fromkeys(replicas) if replicas.count(broker) > 1)
+        if twice:
+            text = f"Partition replica lists may not contain duplicate entries: {twice}"
+            raise UsageError("org.apache.kafka.tools.AdminCommandFailedException", text)
+        if found and len(replicas) != len(found[0]):
+            text = f"Partition {number} has different replication factor: {replicas}"
+            raise UsageError("org.apache.kafka.tools.AdminOperationException", text)
+        found.append(replicas)
     return found
-
-
-def _failed_plain(text: str) -> list[str]:
-    return [f"Error while executing topic command : {text}"]
 
 
 def outcome(answer: AdminAnswered) -> tuple[str, str]:
@@ -178,42 +224,41 @@ def outcome(answer: AdminAnswered) -> tuple[str, str]:
     return "NONE", ""
 
 
+def _named(lab: Lab, options: Options) -> tuple[list[str], Job | None]:
+    """The topics that --topic, a regular expression, means; or the end of the tool where there is none."""
+    wanted = options.text("topic")
+    names = [topic.name for topic in _chosen(lab, options)]
+    if names:
+        return names, None
+    return [], Job() if options.has("if-exists") else Job(_missing(lab, wanted), 1)
+
+
+def _changed(lab: Lab, answer: AdminAnswered) -> tuple[list[str], int]:
+    error, message = outcome(answer)
+    return ([], 0) if error == "NONE" else (_failed(lab, error, message), 1)
+
+
 def _alter(lab: Lab, options: Options) -> Job:
-    topic = options.text("topic")
-    if topic not in lab.view().topics:
-        if options.has("if-exists"):
-            return Job()
-        return Job(_missing(lab, topic), 1)
+    names, ended = _named(lab, options)
+    if ended is not None:
+        return ended
+    if options.has("replica-assignment"):
+        raise UsageError("--replica-assignment goes only with --create in this lab")
     count = options.number("partitions")
+    present = len(lab.view().topics[names[0]].partitions)
     if not 1 <= count <= limits.MAX_PARTITIONS_PER_TOPIC:
-        return Job(
-            _failed(
-                lab,
-                "INVALID_PARTITIONS",
-                f"A topic of this lab has 1 to {limits.MAX_PARTITIONS_PER_TOPIC} partitions, not {count}.",
-            ),
-            1,
-        )
-
-    def render(now: Lab, answer: AdminAnswered) -> tuple[list[str], int]:
-        error, message = outcome(answer)
-        return ([], 0) if error == "NONE" else (_failed(now, error, message), 1)
-
-    return AdminJob(c.AddPartitions(topic, count), render)
+        text = f"The topic {names[0]} currently has {present} partition(s); {count} would not be an increase."
+        if count > 0:
+            text = f"A topic of this lab has 1 to {limits.MAX_PARTITIONS_PER_TOPIC} partitions, not {count}."
+        return Job(_failed(lab, "INVALID_PARTITIONS", text), 1)
+    return AdminJob([c.AddPartitions(name, count) for name in names], _changed, call="createPartitions")
 
 
 def _delete(lab: Lab, options: Options) -> Job:
-    topic = options.text("topic")
-    if topic not in lab.view().topics:
-        if options.has("if-exists"):
-            return Job()
-        return Job(_missing(lab, topic), 1)
-
-    def render(now: Lab, answer: AdminAnswered) -> tuple[list[str], int]:
-        error, message = outcome(answer)
-        return ([], 0) if error == "NONE" else (_failed(now, error, message), 1)
-
-    return AdminJob(c.DeleteTopic(topic), render)
+    names, ended = _named(lab, options)
+    if ended is not None:
+        return ended
+    return AdminJob([c.DeleteTopic(name) for name in names], _changed, call="deleteTopics")
 
 
 # -- list, describe -------------------------------------------------------------------------------------------------------
@@ -246,50 +291,60 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def _describe(lab: Lab, options: Options) -> list[str]:
-    topics = _chosen(lab, options)
     wanted = options.text("topic")
-    if options.has("topic-id"):
-        topics = [topic for topic in topics if topic.topic_id == options.text("topic-id")]
-        if not topics and not options.has("if-exists"):
-            raise UsageError(*_missing_id(lab, options.text("topic-id")))
-    if wanted and not topics and not options.has("if-exists"):
-        raise UsageError(*_missing(lab, wanted))
+    topic_id = options.text("topic-id")
+    if topic_id and topic_id != NO_TOPIC_ID:
+        _check_id(lab, topic_id)
+        found = {topic.name: topic for topic in lab.view().topics.values() if topic.topic_id == topic_id}
+        if not found and not options.has("if-exists"):
+            raise UsageError(*_thrown(lab, ILLEGAL_ARGUMENT, f"TopicId '{topic_id[:80]}' does not exist as expected"))
+    else:
+        found = {topic.name: topic for topic in _chosen(lab, options)}
+        if wanted and not found and not options.has("if-exists"):
+            raise UsageError(*_missing(lab, wanted))
     alive = {node.id for node in lab.view().nodes.values() if node.kind == "broker" and not node.fenced}
     filters = [name for name in FILTERS if options.has(name)]
     lines: list[str] = []
-    for topic in topics:
+    for name in hash_order(found, len(found)):
+        topic = found[name]
+        configs = overrides(lab, name)
+        if not filters and (configs or not options.has("topics-with-overrides")):
+            lines.append(describe_topic(topic, configs))
         if options.has("topics-with-overrides"):
-            if topic.configs:
-                lines.append(describe_topic(topic))
             continue
-        partitions = [part for _, part in sorted(topic.partitions.items(), key=lambda item: int(item[0]))]
-        if filters:
-            partitions = [part for part in partitions if all(_passes(name, part, alive) for name in filters)]
-        else:
-            lines.append(describe_topic(topic))
-        lines += [describe_partition(part) for part in partitions]
+        minimum = int(configs.get(MIN_ISR, "1"))
+        for _, part in sorted(topic.partitions.items(), key=lambda item: int(item[0])):
+            if not filters or any(_passes(name, part, minimum, alive) for name in filters):
+                lines.append(describe_partition(part))
     return lines
 
 
-def _missing_id(lab: Lab, topic_id: str) -> list[str]:
-    text = f"TopicId '{topic_id[:80]}' does not exist as expected"
-    return [f"Error while executing topic command : {text}", f"{log_time(lab)} ERROR java.lang.IllegalArgumentException: {text}",
-            " (org.apache.kafka.tools.TopicCommand)"]  # fmt: skip
+def _check_id(lab: Lab, topic_id: str) -> None:
+    """``Uuid.fromString``."""
+    if len(topic_id) > 24:
+        text = f"Input string with prefix `{topic_id[:24]}` is too long to be decoded as a base64 UUID"
+        raise UsageError(*_thrown(lab, ILLEGAL_ARGUMENT, text))
+    if len(topic_id.rstrip("=")) * 6 // 8 != 16:
+        text = (
+            f"Input string `{topic_id}` decoded as {len(topic_id.rstrip('=')) * 6 // 8} bytes, which is not equal to the expected 16 bytes "
+            "of a base64-encoded UUID"
+        )
+        raise UsageError(*_thrown(lab, ILLEGAL_ARGUMENT, text))
 
 
-def _passes(name: str, part: PartitionView, alive: set[int]) -> bool:
+def _passes(name: str, part: PartitionView, minimum: int, alive: set[int]) -> bool:
     if name == "under-replicated-partitions":
         return len(part.isr) < len(part.replicas) - len(part.adding)
     if name == "unavailable-partitions":
         return part.leader < 0 or part.leader not in alive
     if name == "under-min-isr-partitions":
-        return len(part.isr) < part.min_isr
-    return len(part.isr) == part.min_isr
+        return len(part.isr) < minimum
+    return len(part.isr) == minimum
 
 
-def describe_topic(topic: TopicView) -> str:
+def describe_topic(topic: TopicView, overridden: dict[str, str]) -> str:
     factor = max((len(part.replicas) for part in topic.partitions.values()), default=0)
-    configs = ",".join(f"{name}={value}" for name, value in sorted(topic.configs.items()))
+    configs = ",".join(f"{name}={value}" for name, value in overridden.items())
     return (
         f"Topic: {topic.name}\tTopicId: {topic.topic_id}\tPartitionCount: {len(topic.partitions)}"
         f"\tReplicationFactor: {factor}\tConfigs: {configs}"

@@ -7,6 +7,8 @@ Values travel as text, as in ``kafka-configs.sh``; ``parse_*`` read one that was
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 INT_MAX = 2**31 - 1
@@ -111,6 +113,13 @@ COARSER_SYNONYMS: dict[str, tuple[tuple[str, int], ...]] = {
 }
 """Static broker settings in coarser units that stand in where the exact one is not set (name, milliseconds per unit)."""
 
+NULL_BY_DEFAULT = (
+    "broker.rack", "log.flush.interval.ms", "log.retention.minutes", "log.retention.ms", "log.roll.jitter.ms", "log.roll.ms", "node.id",
+    "process.roles",
+)  # fmt: skip
+"""Broker settings that have no default in Kafka: nothing is listed for them where nobody set them. The tables above hold the value that
+counts then."""
+
 
 def _broker_synonyms() -> tuple[ConfigDef, ...]:
     """Each topic setting's cluster-wide default is a broker setting of the same type and range."""
@@ -136,9 +145,9 @@ BROKER_CONFIGS: dict[str, ConfigDef] = _table(
     _D("default.replication.factor", "int", "1", "Replicas of a topic that does not say.", 1, dynamic=False),
     _D("delete.topic.enable", "boolean", "true", "Whether topics can be deleted.", dynamic=False),
     _D("leader.imbalance.check.interval.seconds", "long", "300", "How often preferred leaders are restored.", 1, dynamic=False),
-    _D("leader.imbalance.per.broker.percentage", "int", "10", "The share of misplaced leaders to bear; KRaft ignores it.", dynamic=False),
     _D("log.cleaner.backoff.ms", "long", "15000", "How long the cleaner sleeps when nothing is to be cleaned.", 0),
     _D("log.cleaner.threads", "int", "1", "Cleaner threads.", 0),
+    _D("log.flush.scheduler.interval.ms", "long", str(LONG_MAX), "How often it is looked whether a log is to be flushed.", dynamic=False),
     _D("log.retention.check.interval.ms", "long", "300000", "How often segments are checked for deletion.", 1, dynamic=False),
     _D("log.retention.hours", "int", "168", "log.retention.ms in hours, where that is not set.", dynamic=False),
     _D("log.retention.minutes", "int", "", "log.retention.ms in minutes, where that is not set.", dynamic=False),
@@ -201,6 +210,10 @@ def _refuse(definition: ConfigDef, value: str, why: str) -> InvalidConfigError:
 
 
 def _bounds(definition: ConfigDef, value: str, number: float) -> None:
+    if definition.name == "compression.gzip.level":
+        if number != -1 and not 1 <= number <= 9:
+            raise _refuse(definition, value, "Value must be between 1 and 9 or equal to -1")
+        return
     if definition.minimum is not None and number < definition.minimum:
         raise _refuse(definition, value, f"Value must be at least {_plain(definition.minimum)}")
     if definition.maximum is not None and number > definition.maximum:
@@ -230,7 +243,7 @@ def _check_double(definition: ConfigDef, value: str) -> None:
         raise _refuse(definition, value, "Not a number of type DOUBLE") from None
     if number != number:
         raise _refuse(definition, value, "Not a number of type DOUBLE")
-    _bounds(definition, value, number)
+    _bounds(definition, str(number), number)
 
 
 def _check_boolean(definition: ConfigDef, value: str) -> None:
@@ -243,13 +256,20 @@ def _check_string(definition: ConfigDef, value: str) -> None:
         raise _refuse(definition, value, f"String must be one of: {', '.join(definition.values)}")
 
 
+_REPLICA = re.compile(r"[0-9]+:[0-9]+")
+
+
 def _check_list(definition: ConfigDef, value: str) -> None:
     items = parse_list(value)
     for item in items:
         if definition.values and item not in definition.values:
             raise _refuse(definition, item, f"String must be one of: {', '.join(definition.values)}")
-    if len(dict.fromkeys(items)) != len(items):
-        raise _refuse(definition, value, "Values must not be repeated")
+    if definition.name.endswith(".throttled.replicas") and not (items == ["*"] or all(map(_REPLICA.fullmatch, items))):
+        why = (
+            f"{definition.name} must be the literal '*' or a list of replicas in the following format: "
+            "[partitionId]:[brokerId],[partitionId]:[brokerId],..."
+        )
+        raise _refuse(definition, f"[{', '.join(items)}]", why)
 
 
 _CHECKS = {

@@ -28,7 +28,7 @@ def alter(decision: Decision, request: IncrementalAlterConfigsRequest) -> None:
     changed: dict[str, str | None] = {}
     for item in request.configs:
         if item.name in changed:
-            raise RefusedError("INVALID_REQUEST", f"Error due to duplicate config keys: {item.name}")
+            raise RefusedError("INVALID_REQUEST", "Error due to duplicate config keys")
         changed[item.name] = _new_value(kind, item, current.get(item.name))
         if kind == "broker":
             _check_broker_config(decision, item, resource)
@@ -44,7 +44,7 @@ def alter(decision: Decision, request: IncrementalAlterConfigsRequest) -> None:
         if kind == "topic":
             validate_all(kind, current)
     except InvalidConfigError as invalid:
-        raise RefusedError("INVALID_CONFIG", invalid.message) from None
+        raise RefusedError("INVALID_REQUEST" if kind == "broker" else "INVALID_CONFIG", invalid.message) from None
     before = decision.image.configs.get(key, {})
     for name, value in changed.items():
         if before.get(name) != value:
@@ -88,9 +88,7 @@ def _new_value(kind: str, item: AlterableConfig, current: str | None) -> str | N
 def _check_broker_config(decision: Decision, item: AlterableConfig, resource: str) -> None:
     definition = BROKER_CONFIGS.get(item.name)
     if definition is not None and not definition.dynamic:
-        raise RefusedError(
-            "INVALID_REQUEST", f"Cannot update these configs dynamically: {item.name}. It is a property of the process."
-        )
+        raise RefusedError("INVALID_REQUEST", f"Cannot update these configs dynamically: [{item.name}]")
     if item.name == MIN_ISR and decision.elr_enabled:
         if resource:
             raise RefusedError("INVALID_CONFIG", "Broker-level min.insync.replicas cannot be altered while ELR is enabled.")

@@ -23,7 +23,8 @@ def _elect_one(decision: Decision, place: TopicPartition, election: str) -> Admi
     name = str(place)
     partition = decision.image.partition(place)
     if partition is None:
-        return AdminResult(name, "UNKNOWN_TOPIC_OR_PARTITION", f"No such topic or partition as {name}")
+        missing = f"partition as {name}" if place.topic in decision.image.topics else f"topic as {place.topic}"
+        return AdminResult(name, "UNKNOWN_TOPIC_OR_PARTITION", f"No such {missing}")
     if partition.leader == partition.replicas[0] if election == PREFERRED else partition.leader >= 0:
         return AdminResult(name, "ELECTION_NOT_NEEDED", "Leader election not needed for topic partition.")
     if change_partition(decision, place, election=election, reason=PREFERRED if election == PREFERRED else ""):

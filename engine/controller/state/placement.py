@@ -104,7 +104,7 @@ class Racks:
         elif replication_factor > self.total:
             why = (
                 f"The target replication factor of {replication_factor} cannot be reached because only {self.total} broker(s) "
-                "are registered."
+                "are registered or some brokers have all their log directories cordoned."
             )
         elif not self.unfenced_total:
             why = "All brokers are currently fenced."

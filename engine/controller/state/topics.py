@@ -55,7 +55,7 @@ def check_name(decision: Decision, name: str) -> None:
     elif name in (".", ".."):
         why = f"'{name}' is not allowed"
     elif len(name) > limits.MAX_TOPIC_NAME:
-        why = f"the length of '{name[:20]}…' is longer than the max allowed length {limits.MAX_TOPIC_NAME}"
+        why = f"the length of '{name}' is longer than the max allowed length {limits.MAX_TOPIC_NAME}"
     elif not LEGAL.issuperset(name):
         why = f"'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
     else:

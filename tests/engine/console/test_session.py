@@ -11,6 +11,7 @@ from engine import limits
 from engine.console.job import Job
 from engine.console.options import UsageError, split_words
 from engine.console.session import NAMES, Console
+from engine.console.synonyms import hash_order
 from engine.console.topics import matches
 from engine.errors import EngineError
 from engine.lab import Lab
@@ -195,3 +196,42 @@ def test_an_open_quote_is_an_error() -> None:
 )  # fmt: skip
 def test_topics_are_chosen_by_names_and_simple_patterns(pattern: str, name: str, found: bool) -> None:
     assert matches(pattern, name) is found
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        ["orders", "with_underscore", "payments"],
+        ["defaults", "orders", "with_underscore"],
+        ["orders", "solo", "__consumer_offsets", "one"],
+        ["orders", "solo", "whenone", "__consumer_offsets", "one"],
+    ],
+)
+def test_topics_are_described_in_the_order_of_kafkas_hash_map(listed: list[str]) -> None:
+    """As Kafka 4.3.1 described them."""
+    assert hash_order(sorted(listed), len(listed)) == listed
+
+
+def test_settings_are_listed_in_the_order_of_kafkas_hash_map() -> None:
+    listed = ["min.insync.replicas", "cleanup.policy", "retention.ms", "unclean.leader.election.enable", "retention.bytes"]
+    assert hash_order(sorted(listed), 45) == listed
+
+
+def test_each_failed_record_is_told_with_the_size_of_its_key_and_value(lab: Lab) -> None:
+    line = "kafka-console-producer.sh --topic orders --reader-property parse.key=true --reader-property key.separator=: "
+    job = Console().execute(lab, line + "--command-property max.request.size=80\nann:first\nbo:x")
+    lines = [text.partition("] ")[2] for text in drive(lab, job) if "with key" in text]
+    assert [text[text.index("with key") : text.index(" with error")] for text in lines] == [
+        "with key: 3 bytes, value: 5 bytes",
+        "with key: 2 bytes, value: 1 bytes",
+    ]
+
+
+def test_a_setting_of_one_broker_waits_for_that_broker(lab: Lab) -> None:
+    lab.advance(lab.now_us + 2_000_000)
+    lab.submit(c.KillNode("broker-2"))
+    lab.advance(lab.now_us + 12_000_000)
+    job = Console().execute(lab, "kafka-configs.sh --alter --broker 2 --add-config log.cleaner.threads=2")
+    assert drive(lab, job, 5) == []
+    lab.submit(c.StartNode("broker-2"))
+    assert drive(lab, job, 20) == ["Completed updating config for broker 2."]
