@@ -353,6 +353,12 @@ class Lab:
 
     def seek(self, at_us: int) -> None:
         """Moves the playhead. Raises EngineError outside [begin_us, end_us]."""
+        self.approach(at_us)
+        self._replay_to(at_us)
+
+    def approach(self, at_us: int) -> None:
+        """The quick half of ``seek``: to a moment at or before ``at_us`` from where ``advance`` leads there, as slowly as one likes.
+        Raises EngineError outside [begin_us, end_us]."""
         if not self.begin_us <= at_us <= self.end_us:
             raise EngineError(
                 f"at_us: history reaches from {self.begin_us} to {self.end_us} µs; {at_us} lies outside.", field="at_us"
@@ -364,8 +370,12 @@ class Lab:
             self.world = cp.copy_tree(saved.world)
             self._inputs_done = saved.inputs_done
         self._end_us = end
+
+    def _replay_to(self, at_us: int) -> None:
         points, self.breakpoints = self.breakpoints, []
         try:
+            while self.now_us < at_us:
+                self.advance(min(at_us, self.now_us + limits.MAX_ADVANCE_US))
             self.advance(at_us)
         finally:
             self.breakpoints = points
@@ -391,8 +401,12 @@ class Lab:
 
     def switch(self, branch: int) -> None:
         """Goes to the end of another branch. Raises EngineError where there is none of that number."""
-        if branch == self.branch:
-            return
+        if branch != self.branch:
+            self.turn_to(branch)
+            self._replay_to(self.end_us)
+
+    def turn_to(self, branch: int) -> None:
+        """The quick half of ``switch``: onto another branch, where ``advance`` leads to its end, ``end_us``."""
         target = self.branches.get(branch)
         if target is None:
             raise EngineError(
@@ -420,12 +434,7 @@ class Lab:
         self._inputs = list(target.inputs)
         self._inputs_done = saved.inputs_done
         self._past.forget_from(self.kernel.next_event_id)
-        self._end_us = saved.at_us
-        points, self.breakpoints = self.breakpoints, []
-        try:
-            self.advance(target.end_us)
-        finally:
-            self.breakpoints = points
+        self._end_us = target.end_us
 
     def fork(self) -> Lab:
         """An independent lab that stands where this one stands, with the same past and no other future."""

@@ -6,6 +6,7 @@ made here and carries a checkpoint, for histories that would take too long to re
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 from django.db import transaction
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from engine import commands as cm
 from engine.errors import EngineError
+from engine.lab import Input as Given
 from engine.lab import Lab
 from engine.spec import ClusterSpec
 from kafkalab.sandbox import bounds, sharing
@@ -60,9 +62,10 @@ async def fork(
         await _meet(twin, [given for given in inputs if given[0] <= here], refused)
         await _travel(twin, here)
     else:
-        lab = live.lab.fork()
+        async with live.lock:
+            lab = await asyncio.to_thread(live.lab.fork)
         if at_us is not None and at_us != lab.now_us:
-            lab = _forked_at(live.lab, at_us)
+            lab = await _forked_at(lab, live.lab.inputs, at_us)
         spec = lab.spec
         twin = Live("", live.owner, live.lesson, title, lab, 1.0, False)
     for command in commands or []:
@@ -85,21 +88,17 @@ async def fork(
     return await _settle_in(row, twin.lab, live.owner), refused
 
 
-def _forked_at(lab: Lab, at_us: int) -> Lab:
-    """A copy of ``lab`` at a moment of its past or of its known future."""
-    if at_us > lab.now_us:
-        back = lab.now_us
-        points, lab.breakpoints = lab.breakpoints, []
-        try:
-            lab.seek(at_us)
-            there = lab.fork()
-            lab.seek(back)
-        finally:
-            lab.breakpoints = points
-        return there
-    copy = lab.fork()
-    copy.seek(at_us)
-    return copy.fork()
+async def _forked_at(copy: Lab, inputs: tuple[Given, ...], at_us: int) -> Lab:
+    """``copy`` at a moment of its past, or of the future that ``inputs`` gave its original."""
+    traveller = Live("", "", "", "", copy, 1.0, False)
+    if at_us > copy.now_us:
+        future = inputs[len(copy.inputs) :]
+        await _meet(traveller, [(given.at_us, given.command) for given in future if given.at_us <= at_us], [])
+        await _travel(traveller, at_us)
+        return copy
+    copy.approach(at_us)
+    await _travel(traveller, at_us)
+    return await asyncio.to_thread(copy.fork)
 
 
 async def _meet(twin: Live, inputs: sharing.Inputs, refused: list[str]) -> None:
@@ -133,7 +132,8 @@ async def _settle_in(row: Sandbox, lab: Lab, visitor: str) -> Sandbox:
     entries: list[tuple[int, AnyInput]] = [(given.at_us, Commanded(given.command, visitor)) for given in lab.inputs]
     entries.append((lab.now_us, Arrived()))
     lab.breakpoints = []
-    saved = Saved(len(entries), lab.now_us, work_of(lab), lab.digest(), is_plain(lab), b"[]", lab.checkpoint())
+    content = await asyncio.to_thread(lab.checkpoint)
+    saved = Saved(len(entries), lab.now_us, work_of(lab), lab.digest(), is_plain(lab), b"[]", content)
     return await establish(row, lab, entries, saved)
 
 
@@ -142,14 +142,16 @@ async def _settle_in(row: Sandbox, lab: Lab, visitor: str) -> Sandbox:
 
 async def share(live: Live) -> Share:
     """A link to this moment. Raises Refusal where the visitor has too many."""
-    content = sharing.write(live.lab.share(), live.title, live.lesson)
+    async with live.lock:
+        content = sharing.write(live.lab.share(), live.title, live.lesson)
+        checkpoint = await asyncio.to_thread(live.lab.checkpoint)
     made = Share(
         id=uuid.uuid4().hex,
         owner=live.owner,
         title=live.title,
         lesson=live.lesson,
         blob=sharing.pack(content),
-        checkpoint=live.lab.checkpoint(),
+        checkpoint=checkpoint,
     )
     await database(_store_share, made)
     return made
@@ -175,7 +177,7 @@ async def open_share(token: str, visitor: str, *, replace_oldest: bool = False) 
     """A copy for this visitor, at the shared moment; with its history unless that is very long."""
     found = await find_share(token)
     opened = sharing.read(sharing.unpack(bytes(found.blob)))
-    there = Lab.restore(bytes(found.checkpoint))
+    there = await asyncio.to_thread(Lab.restore, bytes(found.checkpoint))
     if work_of(there) <= bounds.SHARE_REPLAY_DELIVERIES:
         return await _open(opened, visitor, replace_oldest=replace_oldest)
     CREATIONS.check(visitor)

@@ -23,9 +23,9 @@ from engine.errors import EngineError
 from engine.lab import Breakpoint, Lab
 from engine.spec import ClusterSpec
 from kafkalab import lifecycle
-from kafkalab.sandbox import bounds, journal
+from kafkalab.sandbox import bounds, journal, journeys
 from kafkalab.sandbox.errors import Refusal, not_found
-from kafkalab.sandbox.inputs import AnyInput, Arrived, Commanded, Entry, decode_spec, encode_spec, is_plain, slice_to, work_of
+from kafkalab.sandbox.inputs import AnyInput, Arrived, Commanded, Entry, decode_spec, encode_spec, is_plain, work_of
 from kafkalab.sandbox.journal import LeaseLost, Saved, database
 from kafkalab.sandbox.live import MAX_SPEED, Live
 from kafkalab.sandbox.models import Sandbox
@@ -128,7 +128,7 @@ class Shelf:
         if origin.content is None:
             lab = await self.fresh(decode_spec(bytes(row.spec)), row.seed)
         else:
-            lab = Lab.restore(origin.content)
+            lab = await asyncio.to_thread(Lab.restore, origin.content)
             lab.breakpoints = msgspec.json.decode(origin.breakpoints, type=list[Breakpoint])
             if origin.digest and lab.digest() != origin.digest:
                 raise RuntimeError(f"checkpoint {origin.seq} of {row.id} gives another view than the one it was taken of")
@@ -138,6 +138,7 @@ class Shelf:
         for entry in origin.tail:
             await self.travel(live, entry.at_us)
             try:
+                await journeys.make_way(self.core, live, entry.given)
                 live.do(entry.given)
             except EngineError as wrong:
                 raise RuntimeError(f"entry {entry.seq} of {row.id} is refused on replay: {wrong.message}") from wrong
@@ -149,8 +150,7 @@ class Shelf:
 
     async def travel(self, live: Live, until_us: int) -> None:
         """Lets a lab's time pass in slices, past breakpoints."""
-        while not await self.core.slice(lambda deadline: slice_to(live.lab, until_us, deadline)):
-            pass
+        await journeys.travel(self.core, live, until_us)
 
     async def fresh(self, spec: ClusterSpec, seed: int) -> Lab:
         """A new lab. Labs of one spec and seed are equal, so that a second one is a copy of the first."""
@@ -188,9 +188,11 @@ class Shelf:
         async with live.lock:
             if live.fault or live.gone:
                 raise _faulty(live)
-            began = perf_counter()
             before = (live.lab.branch, live.lab.now_us)
+            began = perf_counter()
             try:
+                await journeys.make_way(self.core, live, given)
+                began = perf_counter()
                 number = live.do(given)
                 digest = live.lab.digest()
             except EngineError:
@@ -229,13 +231,15 @@ class Shelf:
             return
         await self._checkpoint(live, plain=plain)
         if not plain:
-            live.lab = _collapsed(live.lab)
+            live.lab = await asyncio.to_thread(_collapsed, live.lab)
             live.departed = (-1, 0)
             live.leap()
 
     async def _checkpoint(self, live: Live, *, plain: bool) -> None:
+        """The caller holds the lab's lock: a large lab is written out beside the loop, and must not move meanwhile."""
         lab = live.lab
-        saved = Saved(live.seq, lab.now_us, live.spent, lab.digest(), plain, msgspec.json.encode(lab.breakpoints), lab.checkpoint())
+        content = await asyncio.to_thread(lab.checkpoint)
+        saved = Saved(live.seq, lab.now_us, live.spent, lab.digest(), plain, msgspec.json.encode(lab.breakpoints), content)
         await database(journal.save_checkpoint, live.id, self.lease, saved)
         live.checkpoint_spent = live.spent
 
@@ -408,7 +412,8 @@ class Shelf:
         try:
             await self.record_time(live)
             if not live.fault and live.spent - live.checkpoint_spent > bounds.FULL_REPLAY_DELIVERIES:
-                await self._checkpoint(live, plain=is_plain(live.lab))
+                async with live.lock:
+                    await self._checkpoint(live, plain=is_plain(live.lab))
         except (LeaseLost, Refusal, EngineError):
             logger.warning("sandbox %s left the shelf without a checkpoint", live.id)
         live.gone = True
@@ -432,7 +437,8 @@ class Shelf:
             try:
                 await self.record_time(live)
                 if not live.fault and live.seq and live.checkpoint_spent != live.spent:
-                    await self._checkpoint(live, plain=is_plain(live.lab))
+                    async with live.lock:
+                        await self._checkpoint(live, plain=is_plain(live.lab))
             except Exception:
                 logger.exception("sandbox %s could not be written down; its journal has all that was acknowledged", live.id)
             live.gone = True
@@ -451,15 +457,21 @@ class Shelf:
         renewed = time.monotonic()
         while self.labs and not self.closing:
             await asyncio.sleep(2)
-            for live in list(self.labs.values()):
-                for watcher in list(live.watchers):
-                    if watcher.silent:
-                        await watcher.close(4408)
-                if not live.watchers and monotonic() - max(live.used_at, live.unwatched_since) > bounds.EVICT_AFTER_S:
-                    await self.evict(live)
-            if monotonic() - renewed > bounds.LEASE_S / 3:
-                renewed = monotonic()
-                await self._renew()
+            try:
+                await self._look_after()
+                if monotonic() - renewed > bounds.LEASE_S / 3:
+                    await self._renew()
+                    renewed = monotonic()
+            except Exception:
+                logger.exception("the shelf could not be looked after; it is tried again")
+
+    async def _look_after(self) -> None:
+        for live in list(self.labs.values()):
+            for watcher in list(live.watchers):
+                if watcher.silent:
+                    await watcher.close(4408)
+            if not live.watchers and monotonic() - max(live.used_at, live.unwatched_since) > bounds.EVICT_AFTER_S:
+                await self.evict(live)
 
     async def _renew(self) -> None:
         ids = list(self.labs)

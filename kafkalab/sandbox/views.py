@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 
 from engine.errors import EngineError
 from kafkalab.accounts.service import known_visitor_id, visitor_id
-from kafkalab.sandbox import copies, service, sharing
+from kafkalab.sandbox import bounds, copies, service, sharing
 from kafkalab.sandbox.errors import Refusal, refusal_of
 from kafkalab.sandbox.limiter import ADDRESSES
 from kafkalab.sandbox.models import Sandbox
@@ -143,6 +143,8 @@ async def import_file(request: HttpRequest) -> HttpResponseBase:
     uploaded = request.FILES.get("file")
     if uploaded is None:
         raise EngineError("file: choose a file that KafkaLab saved.", field="file")
+    if (uploaded.size or 0) > bounds.MAX_BODY_BYTES:
+        raise EngineError(f"file: has {uploaded.size} bytes; at most {bounds.MAX_BODY_BYTES} are read.", field="file")
     content = await sync_to_async(uploaded.read)()
     replace = request.POST.get("replace_oldest") == "1"
     made = await copies.import_file(content, visitor_id(request), replace_oldest=replace)
