@@ -42,6 +42,8 @@ class LabPage {
     this.toastTimer = 0;
     /** @type {(id: number) => void} */
     this.why = () => {};
+    /** @type {() => Promise<void>} time runs again, as fast as it did */
+    this.play = async () => {};
     /** @type {(line: string) => Promise<void>} */
     this.runLine = async () => {};
   }

@@ -18,6 +18,7 @@ export function start(lab) {
     if (!(button instanceof HTMLButtonElement)) return;
     button.disabled = true;
     button.classList.add("pressed");
+    const time = lab.store.clock;
     const content = JSON.parse(button.dataset.do ?? "[]");
     for (const item of Array.isArray(content) ? content : [content]) {
       const done = item.console !== undefined ? await lab.runLine(item.console) : await lab.act(item);
@@ -26,6 +27,17 @@ export function start(lab) {
     button.classList.remove("pressed");
     button.disabled = false;
     button.classList.add("done");
+    afterwards(lab, time);
+  });
+  // What the server carries out by itself, for waits lie between the commands.
+  const carried = (/** @type {any} */ event) => event.detail.requestConfig?.path?.includes("/do/");
+  /** @type {any} */
+  let before = null;
+  document.body.addEventListener("htmx:beforeRequest", (event) => {
+    if (carried(event)) before = lab.store.clock;
+  });
+  document.body.addEventListener("htmx:afterRequest", (/** @type {any} */ event) => {
+    if (carried(event) && before && event.detail.successful) afterwards(lab, before);
   });
   panel.addEventListener("input", (event) => {
     const slider = event.target;
@@ -43,6 +55,13 @@ export function start(lab) {
     if (current && current !== "1") panel.querySelector(`[data-step="${current}"]`)?.scrollIntoView();
   }
   sliders(panel);
+}
+
+/** A press in a past that stands still, as after a reset, begins a new branch: let it run. A pause of one's own is only named. @param {any} lab @param {any} time the clock before the press */
+function afterwards(lab, time) {
+  if (time.running) return;
+  if (time.end_us - time.now_us > 1) lab.play();
+  else if (!lab.store.clock.running) lab.toast("Done, but time is paused: press play or step to see what follows.");
 }
 
 /** @param {Element} panel */

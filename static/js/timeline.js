@@ -46,6 +46,7 @@ export function start(lab) {
     await ask("speed", { speed: factor < 0 ? "max" : factor });
     choosing -= 1;
   }
+  lab.play = () => choose(speed);
   const playPause = () => choose(store.clock.running ? 0 : speed);
 
   /** @param {number} at */
