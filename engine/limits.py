@@ -25,6 +25,8 @@ MAX_VALUE_BYTES = 100_000
 """Typed or sent by the hand of a learner; Kafka's own bound is max.message.bytes (1 MiB)."""
 MAX_HEADERS = 20
 MAX_RECORDS_PER_COMMAND = 1_000
+MAX_BUFFERED_RECORDS = 100_000
+"""Given to the producers of one lab and not yet on the wire: a paused lab or a full buffer.memory lets them pile up."""
 MAX_RECORDS_PER_SECOND = 5_000
 """Per workload: two workloads at this rate keep one core busy at speed 1."""
 MAX_CONFIG_VALUE = 1_000

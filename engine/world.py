@@ -330,6 +330,12 @@ def _check_produce(world: World, command: cm.Produce) -> None:
             f"value: the disks of a lab hold at most {limits.MAX_LOG_BYTES_PER_LAB} bytes and hold {stored}; delete a topic first.",
             field="value",
         )
+    buffered = sum(host.node.buffered_records for host in world.kernel.hosts.values() if isinstance(host.node, ProducerNode))
+    if buffered + command.count > limits.MAX_BUFFERED_RECORDS:
+        raise EngineError(
+            f"count: the producers of a lab buffer at most {limits.MAX_BUFFERED_RECORDS} records and hold {buffered}; let time pass.",
+            field="count",
+        )
 
 
 def _check_start_workload(world: World, command: cm.StartWorkload) -> None:

@@ -116,3 +116,18 @@ async def test_the_shelf_survives_a_database_that_does_not_answer(visitor: Visit
             break
     assert calls > 1, "it was tried again"
     assert sandbox in shelf().labs
+
+
+async def test_records_do_not_pile_up_without_end(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paused lab takes no more than its producers may buffer."""
+    monkeypatch.setattr(limits, "MAX_BUFFERED_RECORDS", 1_500)
+    sandbox = await visitor.sandbox()
+    await visitor.submit(sandbox, **PRODUCE, count=1_000)
+    await visitor.submit(sandbox, **PRODUCE, count=1)
+    before = await visitor.state(sandbox)
+    status, answer = await visitor.api("POST", f"sandboxes/{sandbox}/commands", {**PRODUCE, "count": 1_000})
+    assert (status, answer["error"]["field"]) == (400, "count")
+    assert "1500" in answer["error"]["message"]
+    assert (await visitor.state(sandbox))["seq"] == before["seq"]
+    await visitor.advance(sandbox, 5_000_000)
+    await visitor.submit(sandbox, **PRODUCE, count=1_000)
