@@ -234,7 +234,9 @@ def _maybe_shrink(broker: Broker, replica: Replica, out: Outbox) -> None:
 
 
 def propose_isr(broker: Broker, replica: Replica, new_isr: tuple[int, ...], out: Outbox) -> None:
-    """Until the controller answers, records count only when the old and the new ISR hold them."""
+    """Until the controller answers, records count only when the old and the new ISR hold them. Ascending, as a
+    real broker's hash set of small numbers lists them."""
+    new_isr = tuple(sorted(new_isr))
     replica.pending_isr = new_isr
     replica.maximal_isr = replica.isr if len(new_isr) < len(replica.isr) else new_isr
     alter_partition.submit(broker, replica, out)

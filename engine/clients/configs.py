@@ -182,7 +182,7 @@ def _shown(config: ProducerConfig | ConsumerConfig, keys: dict[str, ConfigKey]) 
 
 
 def _invalid(name: str, value: str, reason: str) -> EngineError:
-    return EngineError(f"Invalid value {value} for configuration {name}: {reason}.", field=name, code="INVALID_CONFIG")
+    return EngineError(f"Invalid value {value} for configuration {name}: {reason}", field=name, code="INVALID_CONFIG")
 
 
 def _parse(given: dict[str, str], keys: dict[str, ConfigKey], client: str) -> dict[str, str | int | bool]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from engine import commands as c
 from engine.console.job import AdminJob, Job, ReadJob, default_message, exception
 from engine.console.options import Option, OptionError, Options, UsageError, check_values, forbid, parse_options, usage
-from engine.console.synonyms import Synonyms, cluster_wide, of_broker, of_topic, static_configs
+from engine.console.synonyms import Synonyms, of_broker, of_topic, static_configs
 from engine.console.topics import outcome, wrong_name
 from engine.events import AdminAnswered
 from engine.lab import Lab
@@ -157,7 +157,7 @@ def _alter(lab: Lab, options: Options, kind: str, name: str, words: list[str]) -
         return [completed], 0
 
     # what is not set is not removed: Kafka says nothing, whatever its name
-    present = cluster_wide(image, {}) if kind == "broker" and not name else image.configs.get(f"{kind}:{name}", {})
+    present = image.configs.get(f"{kind}:{name or ''}", {})
     removed = [key for key in removed if key in present]
     if not added and not removed:
         return Job([completed])
@@ -202,7 +202,7 @@ def _describe_topic(lab: Lab, image: MetadataImage, topic: str, show_all: bool) 
 def _describe_broker(lab: Lab, image: MetadataImage, broker: str, show_all: bool) -> list[str]:
     static = static_configs(lab, broker)
     if not broker:
-        found = cluster_wide(image, static)
+        found = image.configs.get("broker:", {})
         lines = ["Default configs for brokers in the cluster are:"]
         return lines + [_line(name, [("DYNAMIC_DEFAULT_BROKER_CONFIG", name, found[name])]) for name in sorted(found)]
     names = sorted(BROKER_CONFIGS if show_all else image.configs.get(f"broker:{broker}", {}))

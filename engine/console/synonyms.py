@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.controller.state.decision import ELR_FEATURE
 from engine.lab import Lab
 from engine.metadata.configs import BROKER_CONFIGS, COARSER_SYNONYMS, NULL_BY_DEFAULT, TOPIC_CONFIGS
 from engine.metadata.image import MetadataImage
@@ -14,16 +13,6 @@ from engine.view.build import committed_image
 
 Synonyms = list[tuple[str, str, str]]
 """(source, name, value), the one in force first."""
-MIN_ISR = "min.insync.replicas"
-
-
-def cluster_wide(image: MetadataImage, static: dict[str, str]) -> dict[str, str]:
-    """The dynamic settings of all brokers. A cluster with ELR has ``min.insync.replicas`` among them from its first day on: the
-    controller writes it down when the feature is switched on, so that no broker can differ."""
-    found = dict(image.configs.get("broker:", {}))
-    if image.features.get(ELR_FEATURE, 0) > 0:
-        found.setdefault(MIN_ISR, static.get(MIN_ISR, BROKER_CONFIGS[MIN_ISR].default))
-    return found
 
 
 def static_configs(lab: Lab, broker: str = "") -> dict[str, str]:
@@ -45,7 +34,7 @@ def of_broker(image: MetadataImage, static: dict[str, str], name: str, broker: s
         (source, each, values[each])
         for source, values in (
             ("DYNAMIC_BROKER_CONFIG", image.configs.get(f"broker:{broker}", {}) if broker else {}),
-            ("DYNAMIC_DEFAULT_BROKER_CONFIG", cluster_wide(image, static)),
+            ("DYNAMIC_DEFAULT_BROKER_CONFIG", image.configs.get("broker:", {})),
             ("STATIC_BROKER_CONFIG", static),
             ("DEFAULT_CONFIG", defaults),
         )

@@ -8,7 +8,7 @@ from engine import commands as c
 from engine import limits
 from engine.console.job import AdminJob, Job, ReadJob, default_message, exception, log_time
 from engine.console.options import Option, OptionError, Options, UsageError, check_values, forbid, parse_options, require, usage
-from engine.console.synonyms import MIN_ISR, hash_order, overrides
+from engine.console.synonyms import hash_order, overrides
 from engine.events import AdminAnswered
 from engine.lab import Lab
 from engine.metadata.configs import InvalidConfigError, validate_all
@@ -312,7 +312,7 @@ def _describe(lab: Lab, options: Options) -> list[str]:
             lines.append(describe_topic(topic, configs))
         if options.has("topics-with-overrides"):
             continue
-        minimum = int(configs.get(MIN_ISR, "1"))
+        minimum = int(configs.get("min.insync.replicas", "1"))
         for _, part in sorted(topic.partitions.items(), key=lambda item: int(item[0])):
             if not filters or any(_passes(name, part, minimum, alive) for name in filters):
                 lines.append(describe_partition(part))

@@ -14,6 +14,7 @@ from engine.controller import admin
 from engine.controller.purgatory import Parked, Purgatory, not_controller
 from engine.controller.state import alter_partition, brokers, leaders, producer_ids
 from engine.controller.state.brokers import Sessions
+from engine.controller.state.configs import MIN_ISR
 from engine.controller.state.decision import ELR_FEATURE, Decision, RefusedError
 from engine.controller.timers import BalanceLeaders, ElectUncleanLeaders, SessionCheck, ShutdownExpired
 from engine.coordination.quorum import Quorum
@@ -36,7 +37,7 @@ from engine.messages.cluster import (
 from engine.messages.instructions import BeginShutdown
 from engine.metadata.configs import parse_boolean, static_value
 from engine.metadata.image import MetadataImage
-from engine.metadata.records import FeatureLevel
+from engine.metadata.records import Config, FeatureLevel
 from engine.sim.disk import DiskFullError
 from engine.sim.outbox import Outbox
 from engine.spec import ClusterSpec, broker_name
@@ -151,6 +152,8 @@ class ControllerNode:
         if self.spec.elr and ELR_FEATURE not in self.image.features:
             decision = self._decide(out)
             decision.write(FeatureLevel(ELR_FEATURE, 1))
+            # written down once for all brokers, so that none can differ (KIP-966)
+            decision.write(Config("broker", "", MIN_ISR, static_value(self.configs, MIN_ISR)))
             self._write(decision, "", None, out)
 
     def _deactivate(self, out: Outbox) -> None:

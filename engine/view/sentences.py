@@ -47,6 +47,9 @@ def _duration(us: int) -> str:
 
 def _isr(event: e.IsrChanged) -> str:
     old, new = event.old_isr, event.new_isr
+    if old == new:
+        eligible = f"now {_brokers(event.elr)}" if event.elr else "none any more"
+        return f"The ISR of {_part(event)} stays {_brokers(new)}; its eligible leader replicas are {eligible}."
     gone, come = [b for b in old if b not in new], [b for b in new if b not in old]
     verb = "shrank" if gone and not come else "grew" if come and not gone else "changed"
     elr = f" Still eligible to lead: {_brokers(event.elr)}." if event.elr else ""
