@@ -138,6 +138,7 @@ class Lab:
         self.breakpoints: list[Breakpoint] = []
         self.stopped_by: Happening | None = None
         self.refusal: EngineError | None = None
+        self.overfull = ""
         self._next_branch = 1
         self._parent = -1
         self._forked_at_us = 0
@@ -238,11 +239,17 @@ class Lab:
         while True:
             at_input = self._inputs_done < len(self._inputs)
             target = min(until_us, self._inputs[self._inputs_done].at_us) if at_input else until_us
+            began_us = kernel.now
+            stocktaking_us = (began_us // limits.STOCKTAKING_EVERY_US + 1) * limits.STOCKTAKING_EVERY_US
+            target = min(target, stocktaking_us)
             room = limits.CHECKPOINT_EVERY_DELIVERIES - (kernel.deliveries - self._checkpoints_latest())
             step = max(min(left, room) if max_deliveries else room, 1)
             before = kernel.deliveries
             arrived = kernel.run(target, step, watch)
             self._drain()
+            if began_us < stocktaking_us == kernel.now:
+                self.overfull = wd.take_stock(self.world) or self.overfull
+                self._drain()
             left -= kernel.deliveries - before
             if kernel.deliveries - self._checkpoints_latest() >= limits.CHECKPOINT_EVERY_DELIVERIES:
                 self._save_checkpoint()
@@ -252,7 +259,7 @@ class Lab:
                 self._apply(self._inputs[self._inputs_done].command)
                 self._inputs_done += 1
                 continue
-            if arrived or (max_deliveries and left <= 0):
+            if (arrived and target == until_us) or (max_deliveries and left <= 0):
                 break
         self._end_us = max(self._end_us, kernel.now)
         return kernel.now >= until_us and not self._at_breakpoint()

@@ -24,11 +24,19 @@ MAX_KEY_BYTES = 1_000
 MAX_VALUE_BYTES = 100_000
 """Typed or sent by the hand of a learner; Kafka's own bound is max.message.bytes (1 MiB)."""
 MAX_HEADERS = 20
+MAX_DIGITS = 8
+"""Of the running number that replaces "{n}": more records than that do not fit into one history."""
 MAX_RECORDS_PER_COMMAND = 1_000
 MAX_BUFFERED_RECORDS = 100_000
 """Given to the producers of one lab and not yet on the wire: a paused lab or a full buffer.memory lets them pile up."""
+MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+"""Of the same: two producers may fill the buffer.memory that Kafka gives them."""
 MAX_RECORDS_PER_SECOND = 5_000
 """Per workload: two workloads at this rate keep one core busy at speed 1."""
+MAX_WORKLOAD_BYTES_PER_SECOND = 10_000_000
+"""All workloads of one lab: what they add between two looks at the disks must not be much."""
+STOCKTAKING_EVERY_US = 1_000_000
+"""So often, in virtual time, a lab with workloads looks at what its disks and producers hold."""
 MAX_CONFIG_VALUE = 1_000
 MAX_CONFIGS_PER_COMMAND = 50
 MAX_LOG_BYTES_PER_LAB = 64 * 1024 * 1024
@@ -36,6 +44,9 @@ MAX_LOG_BYTES_PER_LAB = 64 * 1024 * 1024
 MAX_ADVANCE_US = 30 * 86_400 * 1_000_000
 """One leap in time: thirty virtual days."""
 MAX_NOW_US = 10 * 365 * 86_400 * 1_000_000
+MAX_START_MS = 253_402_300_799_000 - MAX_NOW_US // 1000
+"""The clocks of a lab end with the year 9999, the last that a date can be written for."""
+MAX_RACK_NAME = 100
 MAX_DELAY_US = 60_000_000
 MAX_INPUTS = 20_000
 """Commands in one history; the journal and a share link hold them all."""

@@ -68,6 +68,12 @@ def check_spec(spec: ClusterSpec) -> None:
     """Raises EngineError, naming the field, where Kafka would refuse to start such a cluster or to create such a topic."""
     if sum(max(topic.partitions, len(topic.assignments)) for topic in spec.topics) > limits.MAX_PARTITIONS:
         raise EngineError(f"topics: a lab holds at most {limits.MAX_PARTITIONS} partitions.", field="topics")
+    if not 0 <= spec.start_ms <= limits.MAX_START_MS:
+        raise EngineError(f"start_ms: must lie between 0 and {limits.MAX_START_MS} (the year 9999).", field="start_ms")
+    if len(spec.racks) > spec.brokers or not all(_is_plain(rack, limits.MAX_RACK_NAME) for rack in spec.racks):
+        raise EngineError(
+            f"racks: name at most one per broker, each in at most {limits.MAX_RACK_NAME} printable characters.", field="racks"
+        )
     if len({topic.name for topic in spec.topics}) < len(spec.topics):
         raise EngineError("topics: two topics have the same name.", field="topics")
     try:
@@ -84,6 +90,10 @@ def check_spec(spec: ClusterSpec) -> None:
                     field="assignments",
                     code="INVALID_REPLICA_ASSIGNMENT",
                 )
+
+
+def _is_plain(text: str, most: int) -> bool:
+    return len(text) <= most and text.isprintable()
 
 
 def create(spec: ClusterSpec, seed: int) -> World:
@@ -323,19 +333,73 @@ def _check_uses_producer(world: World, name: str) -> None:
 
 def _check_produce(world: World, command: cm.Produce) -> None:
     _check_uses_producer(world, command.producer)
-    stored = sum(host.disk.used_bytes for host in world.kernel.hosts.values())
-    size = (len(command.value or "") + len(command.key or "")) * command.count
+    _check_can_send(world, command.producer)
+    size = _bytes_of(command) * command.count
+    stored = stored_bytes(world)
     if stored + size > limits.MAX_LOG_BYTES_PER_LAB:
         raise EngineError(
             f"value: the disks of a lab hold at most {limits.MAX_LOG_BYTES_PER_LAB} bytes and hold {stored}; delete a topic first.",
             field="value",
         )
-    buffered = sum(host.node.buffered_records for host in world.kernel.hosts.values() if isinstance(host.node, ProducerNode))
+    producers = _producers(world)
+    buffered = sum(producer.buffered_records for producer in producers)
     if buffered + command.count > limits.MAX_BUFFERED_RECORDS:
         raise EngineError(
             f"count: the producers of a lab buffer at most {limits.MAX_BUFFERED_RECORDS} records and hold {buffered}; let time pass.",
             field="count",
         )
+    held = buffered_bytes(world)
+    if held + size > limits.MAX_BUFFERED_BYTES:
+        raise EngineError(
+            f"value: the producers of a lab buffer at most {limits.MAX_BUFFERED_BYTES} bytes and hold {held}; let time pass.",
+            field="value",
+        )
+
+
+def _check_can_send(world: World, name: str) -> None:
+    host = world.kernel.hosts.get(name)
+    if host is not None and host.status == "paused":
+        raise EngineError(f"producer: {name} is paused and cannot send; resume it first.", field="producer")
+
+
+def _bytes_of(command: cm.Produce) -> int:
+    """One of its records, with the running number written out."""
+    texts = [text for text in (command.key, command.value) if text is not None]
+    numbers = sum(text.count("{n}") for text in texts) * (limits.MAX_DIGITS - len("{n}"))
+    headers = sum(len(header.name.encode()) + len((header.value or "").encode()) for header in command.headers)
+    return sum(len(text.encode()) for text in texts) + numbers + headers
+
+
+def _producers(world: World) -> list[ProducerNode]:
+    return [host.node for host in world.kernel.hosts.values() if isinstance(host.node, ProducerNode)]
+
+
+def stored_bytes(world: World) -> int:
+    """What all disks hold together."""
+    return sum(host.disk.used_bytes for host in world.kernel.hosts.values())
+
+
+def buffered_bytes(world: World) -> int:
+    """What the producers hold that is not acknowledged: their buffer.memory, and what waits in ``send`` for room in it."""
+    waiting = (call.record for producer in _producers(world) for call in producer.blocked)
+    blocked = sum(len(key or b"") + len(value or b"") for key, value, _, _ in waiting)
+    return blocked + sum(producer.buffered_bytes for producer in _producers(world))
+
+
+def take_stock(world: World) -> str:
+    """Stops every workload once disks or producers hold all that they may; returns what is full, "" as long as nothing is."""
+    running = running_workloads(world)
+    if not running:
+        return ""
+    if stored_bytes(world) > limits.MAX_LOG_BYTES_PER_LAB:
+        full = f"the disks of a lab hold at most {limits.MAX_LOG_BYTES_PER_LAB} bytes"
+    elif buffered_bytes(world) > limits.MAX_BUFFERED_BYTES:
+        full = f"the producers of a lab buffer at most {limits.MAX_BUFFERED_BYTES} bytes"
+    else:
+        return ""
+    for workload, producer in running.items():
+        world.kernel.instruct(producer, im.StopWorkload(workload), 0)
+    return full
 
 
 def _check_start_workload(world: World, command: cm.StartWorkload) -> None:
@@ -345,6 +409,24 @@ def _check_start_workload(world: World, command: cm.StartWorkload) -> None:
     if len(running) >= limits.MAX_WORKLOADS:
         raise EngineError(f"name: a lab runs at most {limits.MAX_WORKLOADS} workloads; stop one first.", field="name")
     _check_uses_producer(world, command.producer)
+    _check_workload_bytes(world, command)
+
+
+def _check_workload_bytes(world: World, command: cm.StartWorkload) -> None:
+    loads = [load for producer in _producers(world) for load in producer.workloads if load.running]
+    rate = sum(load.records_per_second * load.value_bytes for load in loads)
+    if rate + command.records_per_second * command.value_bytes > limits.MAX_WORKLOAD_BYTES_PER_SECOND:
+        raise EngineError(
+            f"value_bytes: the workloads of a lab send at most {limits.MAX_WORKLOAD_BYTES_PER_SECOND} bytes a second together "
+            f"and send {rate}; ask for fewer or smaller records.",
+            field="value_bytes",
+        )
+    stored = stored_bytes(world)
+    if stored > limits.MAX_LOG_BYTES_PER_LAB:
+        raise EngineError(
+            f"name: the disks of a lab hold at most {limits.MAX_LOG_BYTES_PER_LAB} bytes and hold {stored}; delete a topic first.",
+            field="name",
+        )
 
 
 def _check_stop_workload(world: World, command: cm.StopWorkload) -> None:
