@@ -78,7 +78,7 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
     def process(self) -> Any:
         if self.received_bytes <= MAX_REQUEST_BYTES:
             return super().process()
-        message = f"The body has {self.received_bytes} bytes; at most {MAX_REQUEST_BYTES} are read."
+        message = f"The body has {self.received_bytes} bytes; at most {MAX_REQUEST_BYTES} are read. Nothing was changed; send less."
         self.basic_error(413, b"Content Too Large", message)
         return None
 

@@ -11,6 +11,13 @@ class LearnConfig(AppConfig):
 
     def ready(self) -> None:
         from kafkalab.learn.runs import goals_message
-        from kafkalab.sandbox.hooks import add_extra
+        from kafkalab.sandbox.hooks import LESSONS, add_extra
 
         add_extra(goals_message)
+        LESSONS.append(_is_taught)
+
+
+def _is_taught(slug: str) -> bool:
+    from kafkalab.learn.catalogue import find_lesson
+
+    return find_lesson(slug) is not None

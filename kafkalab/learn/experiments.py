@@ -10,7 +10,7 @@ import logging
 import multiprocessing
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
@@ -34,6 +34,7 @@ KEPT_RESULTS = 200
 KEPT_HISTOGRAMS = 20
 
 _results: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+_under_way: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
 _histograms: OrderedDict[tuple[Any, ...], ManySeeds] = OrderedDict()
 _pool: ProcessPoolExecutor | None = None
 
@@ -60,9 +61,8 @@ async def stop() -> None:
 
 async def _compute(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Runs ``work`` in another process. Raises Refusal where it does not come out."""
-    loop = asyncio.get_running_loop()
     try:
-        return await asyncio.wait_for(loop.run_in_executor(_workers(), _call, work, args, kwargs), TIME_LIMIT_S)
+        return await asyncio.wait_for(_run(work, args, kwargs), TIME_LIMIT_S)
     except PlayError as wrong:
         logger.error("an experiment does not play: %s", wrong.message)
         message = f"This experiment of the lesson did not come out: {wrong.message}"
@@ -71,6 +71,34 @@ async def _compute(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R
         raise Refusal(
             "This experiment takes too long.", status=503, code="EXPERIMENT", cure="Try again later.", wait_s=10
         ) from None
+
+
+async def _run(work: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    """A process that was killed (by the system, for its memory) breaks its whole pool: the next one is asked once more."""
+    loop = asyncio.get_running_loop()
+    pool = _workers()
+    try:
+        return await loop.run_in_executor(pool, _call, work, args, kwargs)
+    except BrokenExecutor:
+        logger.warning("a process for experiments died; they get new ones")
+        _give_up(pool)
+    try:
+        return await loop.run_in_executor(_workers(), _call, work, args, kwargs)
+    except BrokenExecutor:
+        raise Refusal(
+            "The process that computed this experiment died twice.",
+            status=503,
+            code="EXPERIMENT",
+            cure="Try again later.",
+            wait_s=10,
+        ) from None
+
+
+def _give_up(pool: ProcessPoolExecutor) -> None:
+    global _pool  # noqa: PLW0603
+    if _pool is pool:
+        _pool = None
+    pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _call(work: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
@@ -88,13 +116,25 @@ class _Portable(PlayError):
 
 
 async def _once(key: tuple[Any, ...], work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """``_compute``, or what it gave the last time."""
-    if key not in _results:
-        _results[key] = await _compute(work, *args, **kwargs)
+    """``_compute``, or what it gave the last time; who asks meanwhile waits for the same answer."""
+    if key in _results:
+        known: R = _results[key]
+        return known
+    task = _under_way.get(key)
+    if task is None or task.get_loop() is not asyncio.get_running_loop():
+        task = _under_way[key] = asyncio.ensure_future(_compute(work, *args, **kwargs))
+        task.add_done_callback(lambda done: _keep(key, done))
+    found: R = await asyncio.shield(task)
+    return found
+
+
+def _keep(key: tuple[Any, ...], done: asyncio.Task[Any]) -> None:
+    if _under_way.get(key) is done:
+        del _under_way[key]
+    if not done.cancelled() and done.exception() is None:
+        _results[key] = done.result()
         while len(_results) > KEPT_RESULTS:
             _results.popitem(last=False)
-    found: R = _results[key]
-    return found
 
 
 async def predict(lesson: Lesson, step_index: int, block: PredictBlock) -> play.PredictionResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
@@ -62,16 +63,31 @@ def step_of(lesson: Lesson, number: int) -> Step:
 async def hint(run: RunState, row: Run, number: int) -> None:
     """Shows one more hint of that step."""
     step = step_of(run.lesson, number)
-    shown = int(row.hints.get(str(number), 0))
-    row.hints[str(number)] = min(shown + 1, len(step.hints))
-    await database(row.save, update_fields=["hints"])
+
+    def show(newest: Run) -> None:
+        shown = int(newest.hints.get(str(number), 0))
+        newest.hints[str(number)] = min(shown + 1, len(step.hints))
+
+    row.hints = (await database(_change, row.pk, show, "hints")).hints
 
 
 async def show_solution(run: RunState, row: Run, number: int) -> None:
     step_of(run.lesson, number)
-    if number not in row.solutions:
-        row.solutions.append(number)
-    await database(row.save, update_fields=["solutions"])
+
+    def show(newest: Run) -> None:
+        if number not in newest.solutions:
+            newest.solutions.append(number)
+
+    row.solutions = (await database(_change, row.pk, show, "solutions")).solutions
+
+
+def _change(run_id: Any, change: Callable[[Run], None], field: str) -> Run:
+    """Changes one field of a run as it stands now: what came at the same moment is not overwritten."""
+    with transaction.atomic():
+        newest = Run.objects.select_for_update().get(pk=run_id)
+        change(newest)
+        newest.save(update_fields=[field])
+    return newest
 
 
 async def reset(live: Live, run: RunState, number: int) -> None:
@@ -144,8 +160,7 @@ async def predict(run: RunState, row: Run, prediction: str, answer: str, confide
         "text": result.text,
         "evidence": list(result.evidence),
     }
-    row.predictions.setdefault(prediction, given)
-    await database(_keep_prediction, row, run, prediction, given)
+    row.predictions = await database(_keep_prediction, row, run, prediction, given)
     return block
 
 
@@ -169,12 +184,17 @@ def _answer(block: PredictBlock, text: str) -> int | bool | str:
     raise EngineError(f"answer: give {wanted}.", field="answer")
 
 
-def _keep_prediction(row: Run, run: RunState, prediction: str, given: dict[str, Any]) -> None:
+def _keep_prediction(row: Run, run: RunState, prediction: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The run's predictions with this one among them, unless another answer to it came first."""
     with transaction.atomic():
-        row.save(update_fields=["predictions"])
+        newest = Run.objects.select_for_update().get(pk=row.pk)
+        newest.predictions.setdefault(prediction, given)
+        newest.save(update_fields=["predictions"])
         progress, _ = Progress.objects.select_for_update().get_or_create(visitor=run.visitor, lesson=run.lesson.slug)
         progress.predictions.setdefault(prediction, given)
         progress.save(update_fields=["predictions", "updated"])
+    predictions: dict[str, Any] = newest.predictions
+    return predictions
 
 
 # -- experiments ------------------------------------------------------------------------------------------------------------------

@@ -249,7 +249,7 @@ async def _history(seat: Seat, action: History) -> dict[str, Any]:
 
 
 async def _metrics(seat: Seat, action: Metrics) -> dict[str, Any]:
-    return {"now_us": seat.live.lab.now_us, "metrics": seat.live.lab.view().metrics}
+    return looks.metrics(seat.live)
 
 
 async def _share(seat: Seat, action: ShareLink) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from kafkalab.accounts.service import visitor_id
 from kafkalab.sandbox import bounds, copies, looks, service, sharing
 from kafkalab.sandbox.errors import Refusal, decoding_refusal, refusal_of
 from kafkalab.sandbox.inputs import Commanded
-from kafkalab.sandbox.limiter import ADDRESSES, WRITES
+from kafkalab.sandbox.limiter import ADDRESSES, WORK, WRITES
 from kafkalab.sandbox.live import Live
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,9 @@ router = Router(auth=visitor, tags=["sandboxes"])
 
 
 async def _live(request: HttpRequest, sandbox_id: str) -> Live:
-    return await service.open_lab(sandbox_id, visitor_id(request))
+    who = visitor_id(request)
+    WORK.check(who)
+    return await service.open_lab(sandbox_id, who)
 
 
 # -- what goes out ----------------------------------------------------------------------------------------------------------------
@@ -309,7 +311,7 @@ async def fork(request: HttpRequest, sandbox_id: str) -> HttpResponse:
 @router.get("/sandboxes/{sandbox_id}/view", summary="The whole view, as the stage sees it")
 async def view(request: HttpRequest, sandbox_id: str) -> HttpResponse:
     live = await _live(request, sandbox_id)
-    return _answer({"view": live.lab.view(), "digest": live.lab.digest(), "clock": live.clock()})
+    return HttpResponse(looks.view(live), content_type="application/json")
 
 
 @router.get("/sandboxes/{sandbox_id}/events", summary="What happened, in sentences (?after=&limit=)")

@@ -56,6 +56,17 @@ CREATIONS_PER_MINUTE = 30
 """New sandboxes per visitor; creating one costs tens of milliseconds of a core."""
 CREATIONS_PER_ADDRESS_PER_MINUTE = 240
 """For clients that drop their cookie and so are a new visitor each time: a classroom behind one address still fits."""
+MAX_COPIES_AT_ONCE = 2
+"""Forks, links and files that one visitor opens at the same time: each replays a history, and holds a lab meanwhile."""
+MAX_ADVANCES_AT_ONCE = 4
+"""Calls that let the time of one sandbox pass; each takes turns with everybody else's labs."""
+WORK_SHARE = 0.2
+"""The part of one core that a single visitor's looks and clicks may take: a view of the largest lab costs some tens of milliseconds."""
+WORK_BURST_S = 2.0
+PUBLISH_SHARE = 0.2
+"""The part of one core that the pushes of a single lab may take; a lab whose view is large is pushed less often."""
+MAX_REFUSED_IN_A_ROW = 1_000
+"""A socket whose sender does not heed so many refusals is closed."""
 MAX_KNOWN_CALLERS = 10_000
 """Callers whose rate is remembered; the one seen longest ago is forgotten first."""
 

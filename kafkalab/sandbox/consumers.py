@@ -1,7 +1,7 @@
 """The socket of a sandbox: parses a message, calls one service, answers. Pushes go their own way (``push``).
 
-It closes with 4404 (no such sandbox of yours), 4408 (the reader did not keep up), 4413 (a message too large), 4429 (too many windows);
-after 4503 and 1012 the page simply connects again.
+It closes with 4404 (no such sandbox of yours), 4408 (the reader did not keep up), 4413 (a message too large), 4429 (too many windows, or
+messages that go on although they are refused); after 4503 and 1012 the page simply connects again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine.errors import EngineError
 from kafkalab.accounts.service import visitor_id
 from kafkalab.sandbox import actions, bounds, service
 from kafkalab.sandbox.errors import Refusal, refusal_of
-from kafkalab.sandbox.limiter import Bucket, too_often
+from kafkalab.sandbox.limiter import WORK, Bucket, too_often
 from kafkalab.sandbox.push import Watcher
 from kafkalab.sandbox.shelf import shelf
 
@@ -32,6 +32,7 @@ class SandboxConsumer(AsyncWebsocketConsumer):
         self.seat: actions.Seat | None = None
         self.bucket = Bucket(bounds.ACTIONS_PER_S, bounds.ACTION_BURST)
         self.told_at = 0.0
+        self.refused = 0
         await self.accept()
         try:
             live = await service.open_lab(self.scope["url_route"]["kwargs"]["sandbox_id"], visitor_id(self.scope))
@@ -69,6 +70,8 @@ class SandboxConsumer(AsyncWebsocketConsumer):
             return
         ref: Any = None
         try:
+            if self.refused >= bounds.MAX_REFUSED_IN_A_ROW:
+                return
             action = actions.parse(content)
             ref = action.ref
             self._check_rate(action)
@@ -82,6 +85,7 @@ class SandboxConsumer(AsyncWebsocketConsumer):
             failed = Refusal("The server met a fault of its own.", status=500, code="SERVER_FAULT", cure="Try again.")
             await self._refuse(content, ref, failed)
         else:
+            self.refused = 0
             if answer is not None:
                 await self._answer({**answer, "t": answer.get("t", action.__struct_config__.tag), "ref": ref})
 
@@ -92,8 +96,14 @@ class SandboxConsumer(AsyncWebsocketConsumer):
         wait = self.bucket.take()
         if wait > 0:
             raise too_often("actions", wait)
+        if self.seat is not None:
+            WORK.check(self.seat.live.owner)
 
     async def _refuse(self, content: str | bytes, ref: Any, refusal: Refusal) -> None:
+        self.refused += 1
+        if self.refused == bounds.MAX_REFUSED_IN_A_ROW:
+            await self._end(4429)
+            return
         if refusal.status == 429 and ref is None:
             now = monotonic()
             if now - self.told_at < 1:

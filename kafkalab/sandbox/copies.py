@@ -16,15 +16,14 @@ from engine import commands as cm
 from engine.errors import EngineError
 from engine.lab import Input as Given
 from engine.lab import Lab
-from engine.spec import ClusterSpec
-from kafkalab.sandbox import bounds, sharing
+from kafkalab.sandbox import bounds, hooks, sharing
 from kafkalab.sandbox.errors import Refusal
 from kafkalab.sandbox.inputs import AnyInput, Arrived, Commanded, encode_spec, is_plain, slice_to, work_of
 from kafkalab.sandbox.journal import Saved, database
-from kafkalab.sandbox.limiter import CREATIONS
+from kafkalab.sandbox.limiter import COPIES, CREATIONS
 from kafkalab.sandbox.live import Live
 from kafkalab.sandbox.models import Sandbox, Share
-from kafkalab.sandbox.service import FREE_TITLE, check_title, establish, is_id, make_room
+from kafkalab.sandbox.service import FREE_TITLE, check_title, establish, is_id, refuse_mutants, room
 from kafkalab.sandbox.shelf import shelf
 
 # -- forks and twins --------------------------------------------------------------------------------------------------------------
@@ -45,8 +44,15 @@ async def fork(
     the rest of this line's inputs too, at their times, up to where this one has got. Returns it and what it refused of those.
     """
     CREATIONS.check(live.owner)
-    await make_room(live.owner, replace_oldest=False)
     check_title(title)
+    with COPIES.one_more(live.owner):
+        async with room(live.owner, replace_oldest=False):
+            return await _fork(live, at_us, commands or [], change, replay, title)
+
+
+async def _fork(
+    live: Live, at_us: int | None, commands: list[cm.AnyCommand], change: sharing.Change | None, replay: bool, title: str
+) -> tuple[Sandbox, list[str]]:
     here = live.lab.now_us if at_us is None else at_us
     if not live.lab.begin_us <= here <= live.lab.end_us and (change is None or not 0 <= here <= live.lab.end_us):
         raise EngineError(
@@ -68,12 +74,12 @@ async def fork(
             lab = await _forked_at(lab, live.lab.inputs, at_us)
         spec = lab.spec
         twin = Live("", live.owner, live.lesson, title, lab, 1.0, False)
-    for command in commands or []:
+    for command in commands:
         twin.do(Commanded(command, live.owner))
     if replay:
         await _meet(twin, [given for given in inputs if given[0] > here], refused)
         await _travel(twin, max(end_us, twin.lab.now_us))
-    words = change.words() if change else "; ".join(type(command).__name__ for command in commands or [])
+    words = change.words() if change else "; ".join(type(command).__name__ for command in commands)
     row = Sandbox(
         id=str(uuid.uuid4()),
         owner=live.owner,
@@ -144,6 +150,14 @@ async def share(live: Live) -> Share:
     """A link to this moment. Raises Refusal where the visitor has too many."""
     async with live.lock:
         content = sharing.write(live.lab.share(), live.title, live.lesson)
+        if len(content) > bounds.MAX_IMPORT_BYTES:
+            raise Refusal(
+                f"This history has {len(content)} bytes; a link holds at most {bounds.MAX_IMPORT_BYTES}.",
+                status=413,
+                code="TOO_LARGE",
+                field="sandbox",
+                cure="Share an earlier moment, or a new lab with fewer commands.",
+            )
         checkpoint = await asyncio.to_thread(live.lab.checkpoint)
     made = Share(
         id=uuid.uuid4().hex,
@@ -181,8 +195,8 @@ async def open_share(token: str, visitor: str, *, replace_oldest: bool = False) 
     if work_of(there) <= bounds.SHARE_REPLAY_DELIVERIES:
         return await _open(opened, visitor, replace_oldest=replace_oldest)
     CREATIONS.check(visitor)
-    await make_room(visitor, replace_oldest=replace_oldest)
-    return await _settle_in(_row(visitor, opened.spec, opened.seed, opened.title, opened.lesson), there, visitor)
+    async with room(visitor, replace_oldest=replace_oldest):
+        return await _settle_in(_row(visitor, opened), there, visitor)
 
 
 async def import_file(
@@ -192,6 +206,7 @@ async def import_file(
     if len(content) > bounds.MAX_BODY_BYTES:
         raise EngineError(f"file: has {len(content)} bytes; at most {bounds.MAX_BODY_BYTES} are read.", field="file")
     opened = sharing.read(content)
+    refuse_mutants(opened.spec)
     return await _open(opened, visitor, replace_oldest=replace_oldest, twin_of=twin_of, twin_change=twin_change)
 
 
@@ -201,7 +216,15 @@ async def _open(
     """Replays what was shared, in slices, into a sandbox."""
     check_title(opened.title)
     CREATIONS.check(visitor)
-    await make_room(visitor, replace_oldest=replace_oldest)
+    with COPIES.one_more(visitor):
+        async with room(visitor, replace_oldest=replace_oldest):
+            lab = await _replayed(opened, visitor)
+            row = _row(visitor, opened)
+            row.twin_of_id, row.twin_change = twin_of, twin_change[:300]
+            return await _settle_in(row, lab, visitor)
+
+
+async def _replayed(opened: sharing.Opened, visitor: str) -> Lab:
     lab = await shelf().fresh(opened.spec, opened.seed)
     copy = Live("", visitor, opened.lesson, opened.title, lab, 1.0, False)
     for number, (at_us, command) in enumerate(opened.inputs):
@@ -213,19 +236,17 @@ async def _open(
         except EngineError as wrong:
             raise EngineError(f"inputs[{number}]: {wrong.message}", field=f"inputs[{number}]") from None
     await _travel(copy, max(opened.at_us, lab.now_us), bounds.MAX_IMPORT_DELIVERIES)
-    row = _row(visitor, opened.spec, opened.seed, opened.title, opened.lesson)
-    row.twin_of_id, row.twin_change = twin_of, twin_change[:300]
-    return await _settle_in(row, lab, visitor)
+    return lab
 
 
-def _row(visitor: str, spec: ClusterSpec, seed: int, title: str, lesson: str) -> Sandbox:
+def _row(visitor: str, opened: sharing.Opened) -> Sandbox:
     return Sandbox(
         id=str(uuid.uuid4()),
         owner=visitor,
-        lesson=lesson,
-        title=title or FREE_TITLE,
-        spec=encode_spec(spec),
-        seed=seed,
+        lesson=hooks.known_lesson(opened.lesson),
+        title=opened.title or FREE_TITLE,
+        spec=encode_spec(opened.spec),
+        seed=opened.seed,
         playing=False,
         last_used=timezone.now(),
     )

@@ -18,3 +18,12 @@ def add_extra(extra: Extra) -> None:
     """Registers ``extra`` once, from an app's ``ready``."""
     if extra not in EXTRAS:
         EXTRAS.append(extra)
+
+
+LESSONS: list[Callable[[str], bool]] = []
+"""Who knows whether there is a lesson of that name."""
+
+
+def known_lesson(slug: str) -> str:
+    """``slug``, or "" for a lesson that is not taught here: what was made in it can still be opened, as a free lab."""
+    return slug if any(knows(slug) for knows in LESSONS) else ""

@@ -71,6 +71,16 @@ class Entry(msgspec.Struct, frozen=True):
     given: AnyInput
 
 
+def is_passed_over(entry: Entry, following: Entry | None) -> bool:
+    """A move of the playhead from where the next one left at once: only the last of a row counts, so a restore makes only that."""
+    return (
+        following is not None
+        and isinstance(entry.given, Sought)
+        and isinstance(following.given, Sought)
+        and following.at_us == entry.given.at_us
+    )
+
+
 def encode(given: Input) -> bytes:
     return msgspec.json.encode(given)
 

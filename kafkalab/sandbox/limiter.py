@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from time import monotonic
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic, perf_counter
 
 from kafkalab.sandbox import bounds
 from kafkalab.sandbox.errors import Refusal
@@ -53,6 +55,66 @@ class Limiter:
             raise too_often(self.what, wait)
 
 
+class Budget:
+    """Seconds of the core per caller: what was spent is taken off afterwards, and whoever is in debt has to wait."""
+
+    def __init__(self, share: float, burst_s: float) -> None:
+        self.share = share
+        self.burst_s = burst_s
+        self.accounts: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def _balance(self, caller: str, now: float) -> float:
+        balance, counted_at = self.accounts.get(caller, (self.burst_s, now))
+        return min(balance + (now - counted_at) * self.share, self.burst_s)
+
+    def check(self, caller: str) -> None:
+        """Raises Refusal (429) where the caller is in debt."""
+        balance = self._balance(caller, monotonic())
+        if balance < 0:
+            raise too_often("requests that cost much", -balance / self.share)
+
+    def charge(self, caller: str, spent_s: float) -> None:
+        now = monotonic()
+        self.accounts[caller] = (self._balance(caller, now) - spent_s, now)
+        self.accounts.move_to_end(caller)
+        while len(self.accounts) > bounds.MAX_KNOWN_CALLERS:
+            self.accounts.popitem(last=False)
+
+    @contextmanager
+    def charged(self, caller: str) -> Iterator[None]:
+        """Takes what is done inside off the caller's account. Nothing inside may wait."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self.charge(caller, perf_counter() - began)
+
+
+class AtOnce:
+    """How many things each caller has under way, of which ``most`` are allowed."""
+
+    def __init__(self, most: int, what: str, cure: str) -> None:
+        self.most = most
+        self.what = what
+        self.cure = cure
+        self.under_way: Counter[str] = Counter()
+
+    @contextmanager
+    def one_more(self, caller: str) -> Iterator[None]:
+        """Raises Refusal (429) where there are as many as may be."""
+        if self.under_way[caller] >= self.most:
+            raise Refusal(
+                f"At most {self.most} {self.what} at once.", status=429, code="TOO_MANY_REQUESTS", cure=self.cure, wait_s=1
+            )
+        self.under_way[caller] += 1
+        try:
+            yield
+        finally:
+            self.under_way[caller] -= 1
+            if not self.under_way[caller]:
+                del self.under_way[caller]
+
+
 def too_often(what: str, wait_s: float) -> Refusal:
     return Refusal(
         f"Too many {what} at once.",
@@ -68,3 +130,8 @@ CREATIONS = Limiter(bounds.CREATIONS_PER_MINUTE / 60, bounds.CREATIONS_PER_MINUT
 ADDRESSES = Limiter(
     bounds.CREATIONS_PER_ADDRESS_PER_MINUTE / 60, bounds.CREATIONS_PER_ADDRESS_PER_MINUTE, "new sandboxes from one address"
 )
+WORK = Budget(bounds.WORK_SHARE, bounds.WORK_BURST_S)
+COPIES = AtOnce(
+    bounds.MAX_COPIES_AT_ONCE, "copies of a visitor's can be made", "Wait until one of them is ready, and send it again."
+)
+ADVANCES = AtOnce(bounds.MAX_ADVANCES_AT_ONCE, "calls can let the time of one sandbox pass", "Wait until one of them is answered.")

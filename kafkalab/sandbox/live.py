@@ -86,6 +86,7 @@ class Live:
         self.fault = ""
         self.departed = (-1, 0)
         self.jump = 0
+        self.publish_s = 0.0
         self.stale = True
         self.snapshots: OrderedDict[int, Snapshot] = OrderedDict()
         self.messages: dict[tuple[int, int], bytes] = {}
@@ -114,15 +115,24 @@ class Live:
         before = self._mark()
         try:
             while not self.lab.advance(until_us, bounds.SLICE_DELIVERIES):
+                if self.lab.overfull:
+                    self._say_overfull()
+                    return True
                 stop = self.lab.stopped_by
                 if stop is not None:
                     self.pause(narrate.narrate(stop.event))
                     return True
                 if perf_counter() >= deadline:
                     return False
+            if self.lab.overfull:
+                self._say_overfull()
             return True
         finally:
             self._count(before)
+
+    def _say_overfull(self) -> None:
+        self.pause(f"Your workloads were stopped: {self.lab.overfull}. Delete a topic or let the producers send, then go on.")
+        self.lab.overfull = ""
 
     def exhaust(self, slices: Iterator[None], deadline: float) -> bool:
         """Lets somebody else move the lab, slice by slice, until ``deadline``. True once there are no more."""

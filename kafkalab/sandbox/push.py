@@ -51,6 +51,8 @@ class Watcher:
     def acknowledge(self, version: int) -> None:
         """The browser has folded in ``version`` (and all before it)."""
         waiting = self.unacknowledged
+        if not waiting or version < waiting[0]:
+            return
         while waiting and waiting[0] <= version:
             waiting.popleft()
         self.acknowledged_at = monotonic()

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, cast
 
@@ -35,7 +37,7 @@ from kafkalab.sandbox.inputs import (
     work_of,
 )
 from kafkalab.sandbox.journal import Saved, database
-from kafkalab.sandbox.limiter import CREATIONS
+from kafkalab.sandbox.limiter import ADVANCES, CREATIONS, WORK
 from kafkalab.sandbox.live import Live, check_pace
 from kafkalab.sandbox.models import Checkpoint, Sandbox
 from kafkalab.sandbox.shelf import shelf
@@ -43,6 +45,8 @@ from kafkalab.sandbox.shelf import shelf
 FREE_SPEC = ClusterSpec(topics=(TopicSpec("orders", 3, 3),))
 """What "Open the lab" starts with: three brokers and a topic with three replicas."""
 FREE_TITLE = "Free lab"
+_MAKING: Counter[str] = Counter()
+"""Sandboxes that are being made, per visitor."""
 _ID = re.compile(r"[0-9a-f-]{1,36}")
 
 
@@ -89,10 +93,10 @@ async def create(
     """A new sandbox. Raises EngineError for a spec that Kafka would refuse; Refusal (409) where the visitor has too many."""
     check_title(title)
     CREATIONS.check(visitor)
-    await make_room(visitor, replace_oldest=replace_oldest)
-    lab = await shelf().fresh(spec, seed)
-    row = Sandbox(id=str(uuid.uuid4()), owner=visitor, lesson=lesson, title=title, spec=encode_spec(spec), seed=seed)
-    return await establish(row, lab, [], None)
+    async with room(visitor, replace_oldest=replace_oldest):
+        lab = await shelf().fresh(spec, seed)
+        row = Sandbox(id=str(uuid.uuid4()), owner=visitor, lesson=lesson, title=title, spec=encode_spec(spec), seed=seed)
+        return await establish(row, lab, [], None)
 
 
 def check_title(title: str) -> None:
@@ -106,11 +110,19 @@ def check_title(title: str) -> None:
 def parse_spec(content: object) -> ClusterSpec:
     """A spec as JSON data. Raises EngineError naming the field."""
     try:
-        return msgspec.convert(content, ClusterSpec)
+        spec = msgspec.convert(content, ClusterSpec)
     except (msgspec.ValidationError, RecursionError) as wrong:
         refusal = decoding_refusal(wrong, "", "Nothing was created.")
         field = f"spec.{refusal.field}".rstrip(".")
         raise EngineError(f"spec.{refusal.message}".replace("spec.: ", "spec: "), field=field) from None
+    refuse_mutants(spec)
+    return spec
+
+
+def refuse_mutants(spec: ClusterSpec) -> None:
+    """Raises EngineError for a cluster that is not Kafka: its sabotages are for the simulator's own tests."""
+    if spec.mutants:
+        raise EngineError("spec.mutants: a lab is Kafka as it is; leave this field out.", field="spec.mutants")
 
 
 async def establish(row: Sandbox, lab: Lab, entries: list[tuple[int, AnyInput]], saved: Saved | None) -> Sandbox:
@@ -128,9 +140,22 @@ async def establish(row: Sandbox, lab: Lab, entries: list[tuple[int, AnyInput]],
     return row
 
 
-async def make_room(visitor: str, *, replace_oldest: bool) -> None:
+@asynccontextmanager
+async def room(visitor: str, *, replace_oldest: bool) -> AsyncIterator[None]:
+    """Room for one more sandbox, kept while it is made: requests that come together do not all see the same last place."""
+    _MAKING[visitor] += 1
+    try:
+        await _make_room(visitor, _MAKING[visitor], replace_oldest=replace_oldest)
+        yield
+    finally:
+        _MAKING[visitor] -= 1
+        if not _MAKING[visitor]:
+            del _MAKING[visitor]
+
+
+async def _make_room(visitor: str, wanted: int, *, replace_oldest: bool) -> None:
     rows = await database(_rows_of, visitor)
-    if len(rows) < bounds.MAX_SANDBOXES_PER_VISITOR:
+    if len(rows) + wanted <= bounds.MAX_SANDBOXES_PER_VISITOR:
         return
     idle = [row for row in rows if not _watched(row.id)]
     if not idle:
@@ -262,6 +287,11 @@ async def advance(live: Live, until_us: int) -> tuple[Ack, bool]:
         raise EngineError(f"until_us: {until_us} lies before now ({live.lab.now_us}); use seek to go back.", field="until_us")
     if until_us - live.lab.now_us > limits.MAX_ADVANCE_US:
         raise EngineError(f"until_us: at most {limits.MAX_ADVANCE_US} µs can be passed in one leap.", field="until_us")
+    with ADVANCES.one_more(live.id):
+        return await _advance(live, until_us)
+
+
+async def _advance(live: Live, until_us: int) -> tuple[Ack, bool]:
     deadline = monotonic() + bounds.MAX_ADVANCE_WALL_S
     jump = live.jump
     stopped = live.paused_by
@@ -305,6 +335,11 @@ def _check_time(field: str, at_us: int) -> None:
         raise EngineError(f"{field}: {at_us} lies outside virtual time, which runs from 0 to {limits.MAX_NOW_US} µs.", field=field)
 
 
+def _digest(live: Live) -> str:
+    with WORK.charged(live.owner):
+        return live.lab.digest()
+
+
 async def state(live: Live) -> dict[str, Any]:
     """A sandbox as the API shows it."""
     newest = await database(
@@ -316,7 +351,7 @@ async def state(live: Live) -> dict[str, Any]:
         "lesson": live.lesson,
         "url": f"/sandbox/{live.id}/",
         "seq": live.seq,
-        "digest": live.lab.digest(),
+        "digest": _digest(live),
         "clock": live.clock(),
         "checkpoint_seq": newest or 0,
         "fault": live.fault,

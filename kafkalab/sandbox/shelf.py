@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from itertools import count
+from itertools import count, zip_longest
 from time import monotonic, perf_counter
 from weakref import WeakKeyDictionary
 
@@ -25,8 +25,9 @@ from engine.spec import ClusterSpec
 from kafkalab import lifecycle
 from kafkalab.sandbox import bounds, journal, journeys
 from kafkalab.sandbox.errors import Refusal, not_found
-from kafkalab.sandbox.inputs import AnyInput, Arrived, Commanded, Entry, decode_spec, encode_spec, is_plain, work_of
+from kafkalab.sandbox.inputs import AnyInput, Arrived, Commanded, Entry, decode_spec, encode_spec, is_passed_over, is_plain, work_of
 from kafkalab.sandbox.journal import LeaseLost, Saved, database
+from kafkalab.sandbox.limiter import WORK
 from kafkalab.sandbox.live import MAX_SPEED, Live
 from kafkalab.sandbox.models import Sandbox
 from kafkalab.sandbox.push import Watcher
@@ -135,8 +136,13 @@ class Shelf:
         await database(journal.forget_checkpoints_after, row.id, origin.seq)
         live = Live(row.id, row.owner, row.lesson, row.title, lab, row.speed, row.playing)
         live.spent = live.checkpoint_spent = origin.replay_deliveries
-        for entry in origin.tail:
-            await self.travel(live, entry.at_us)
+        arrived = False
+        for entry, following in zip_longest(origin.tail, origin.tail[1:]):
+            if not arrived:
+                await self.travel(live, entry.at_us)
+            arrived = is_passed_over(entry, following)
+            if arrived:
+                continue
             try:
                 await journeys.make_way(self.core, live, entry.given)
                 live.do(entry.given)
@@ -202,7 +208,9 @@ class Shelf:
                 await self._undo(live)
                 raise _faulty(live) from None
             finally:
-                self.core.charge(perf_counter() - began)
+                spent_s = perf_counter() - began
+                self.core.charge(spent_s)
+                WORK.charge(live.owner, spent_s)
             backwards = live.lab.now_us < before[1] or live.lab.branch != before[0]
             at_us = before[1] if type(given).__name__ in _TRAVELS else live.lab.now_us
             entry = Entry(live.seq + 1, at_us, given)
@@ -331,7 +339,7 @@ class Shelf:
 
     async def _rest(self, live: Live, spent_s: float) -> None:
         """Until the next tick, or until a click wants its effect shown."""
-        pause = max(self.tick_s() - spent_s, 0.001) if live.running else None
+        pause = max(self.tick_s() - spent_s, live.publish_s / bounds.PUBLISH_SHARE, 0.001) if live.running else None
         try:
             await asyncio.wait_for(live.nudge.wait(), pause)
         except TimeoutError:
@@ -376,7 +384,8 @@ class Shelf:
             if any(watcher.ready for watcher in live.watchers):
                 live.snapshot(renew=True)
                 self._publish_extras(live)
-            self.core.charge(perf_counter() - began)
+            live.publish_s = perf_counter() - began
+            self.core.charge(live.publish_s)
         for watcher in live.watchers:
             watcher.wake.set()
 

@@ -18,7 +18,7 @@ from engine.errors import EngineError
 from kafkalab.accounts.service import known_visitor_id, visitor_id
 from kafkalab.sandbox import bounds, copies, service, sharing
 from kafkalab.sandbox.errors import Refusal, refusal_of
-from kafkalab.sandbox.limiter import ADDRESSES
+from kafkalab.sandbox.limiter import ADDRESSES, WORK, WRITES
 from kafkalab.sandbox.models import Sandbox
 
 P = ParamSpec("P")
@@ -41,6 +41,7 @@ def refusals(view: View[P]) -> View[P]:
 
     async def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         try:
+            _check_rate(request)
             return await view(request, *args, **kwargs)
         except EngineError as wrong:
             refusal = refusal_of(wrong)
@@ -57,6 +58,14 @@ def refusals(view: View[P]) -> View[P]:
 
     update_wrapper(guarded, view)
     return guarded
+
+
+def _check_rate(request: HttpRequest) -> None:
+    """What a page's forms do is counted with what the API is asked to do."""
+    visitor = known_visitor_id(request)
+    if request.method == "POST" and visitor is not None:
+        WRITES.check(visitor)
+        WORK.check(visitor)
 
 
 def check_address(request: HttpRequest) -> None:
@@ -123,6 +132,9 @@ async def download(request: HttpRequest, sandbox_id: str) -> HttpResponseBase:
 @refusals
 async def open_share(request: HttpRequest, token: str) -> HttpResponseBase:
     """A copy of what was shared. A browser that follows a link may do so on its own account only: what is made is the visitor's own."""
+    if request.method == "HEAD":
+        await copies.find_share(token)
+        return HttpResponse()
     check_address(request)
     replace = request.method == "POST" and request.POST.get("replace_oldest") == "1"
     made = await copies.open_share(token, visitor_id(request), replace_oldest=replace)

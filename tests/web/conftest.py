@@ -18,6 +18,7 @@ async def visitor(transactional_db: None) -> AsyncIterator[Visitor]:
     """A visitor, on a shelf and with rate limits that no other test has used."""
     for each in (limiter.WRITES, limiter.CREATIONS, limiter.ADDRESSES):
         each.buckets.clear()
+    limiter.WORK.accounts.clear()
     yield Visitor()
     await stop()
     await sync_to_async(connections.close_all)()
