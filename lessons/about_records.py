@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -424,5 +425,11 @@ class ElapsedMs(Counted, frozen=True):
         return (ended.at_us - begun.at_us) // 1000 if begun is not None and ended is not None else None
 
     def say(self, number: int | None) -> str:
-        between = f"between {self.start.get('event')} and {self.stop.get('event')}"
-        return f"not both of them have happened {between}" if number is None else f"{number} ms passed {between}"
+        first, second = (_words(str(wanted.get("event"))) for wanted in (self.start, self.stop))
+        span = f"“{first}” to “{second}”"
+        return f"there is no time to tell yet from {span}" if number is None else f"{number:,} ms from {span}"
+
+
+def _words(kind: str) -> str:
+    """LeaderChanged as a reader says it: leader changed."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).lower()

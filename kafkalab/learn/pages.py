@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 from django.utils.safestring import SafeString
 
+from engine.view.phrases import command_text
 from kafkalab.learn.models import Run
 from kafkalab.learn.runs import RunState
 from lessons.model import (
+    Advance,
     AnyBlock,
     Do,
     DoBlock,
@@ -25,6 +27,15 @@ from lessons.model import (
 )
 from lessons.play import TwinResult
 from lessons.render import render, render_line
+
+SURENESS = (
+    ("a guess", "It was a guess."),
+    ("leaning", "You were leaning that way."),
+    ("fairly sure", "You were fairly sure."),
+    ("sure", "You were sure."),
+    ("certain", "You were certain."),
+)
+"""How sure a learner can be, from 0 to 100 % in equal steps: beside the slider, and afterwards."""
 
 
 def steps_of(run: RunState, row: Run) -> list[dict[str, Any]]:
@@ -43,6 +54,7 @@ def step_of(run: RunState, row: Run, number: int, states: dict[str, dict[str, An
         "title": step.title,
         "done": number <= run.step,
         "begun": number <= len(run.begins),
+        "to_do": any(isinstance(block, (DoBlock, GoalBlock)) for block in step.blocks),
         "blocks": _blocks(step, row, states),
         "hints": hints[:shown],
         "hints_left": len(hints) - shown,
@@ -87,8 +99,23 @@ def _solution(step: Step, shown: bool) -> dict[str, Any]:
     for index, block in enumerate(step.blocks):
         if block is step.solution and step.solution is not None:
             action = {"label": "Do it for me", **_way(step.solution.items, index)}
-            return {"has_solution": True, "solution": [action] if shown else []}
-    return {"has_solution": False, "solution": []}
+            told = _told(step.solution.items) if shown else []
+            return {"has_solution": True, "solution": [action] if shown else [], "solution_told": told}
+    return {"has_solution": False, "solution": [], "solution_told": []}
+
+
+def _told(items: Items) -> list[str]:
+    """A solution in words, one line for what is given and one for each wait."""
+    lines: list[str] = []
+    for item in items:
+        if isinstance(item, Do):
+            line = command_text(item.command)
+        elif isinstance(item, Advance):
+            line = f"wait {item.advance_ms / 1000:g} s"
+        else:
+            line = "wait until this has taken effect"
+        lines.append(line[:1].upper() + line[1:])
+    return lines
 
 
 def prediction_of(block: PredictBlock, given: dict[str, Any] | None) -> dict[str, Any]:
@@ -104,12 +131,16 @@ def prediction_of(block: PredictBlock, given: dict[str, Any] | None) -> dict[str
         "options": options,
         "kind": block.answer,
         "answer_kind": block.answer,
+        "unit": block.unit,
+        "sureness": "|".join(word for word, _ in SURENESS),
         "answered": given is not None,
     }
     if given is not None:
         told |= given
         told["said"] = words(block, given["said"])
         told["answer"] = words(block, given["answer"])
+        told["sure"] = SURENESS[round(given["confidence"] / 100 * (len(SURENESS) - 1))][1]
+        told["happened"] = [dict(zip(("at", "words"), line.split(" ", 1), strict=False)) for line in given["evidence"]]
         told["explanation"] = safe_line(block.explanation)
     return told
 
@@ -118,7 +149,9 @@ def words(block: PredictBlock, value: Any) -> str:
     """An answer as a person reads it; that of a choice is the text of the option."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value} {block.unit}".strip() if isinstance(value, int) else safe_line(str(value))
+    if not isinstance(value, int):
+        return safe_line(str(value))
+    return f"{value} {block.unit.removesuffix('s') if value == 1 else block.unit}".strip()
 
 
 def intro_of(lesson: Lesson) -> dict[str, Any]:
@@ -126,6 +159,7 @@ def intro_of(lesson: Lesson) -> dict[str, Any]:
     return {
         "slug": lesson.slug,
         "title": lesson.title,
+        "number": lesson.number,
         "minutes": lesson.minutes,
         "level": lesson.level,
         "summary": lesson.summary,

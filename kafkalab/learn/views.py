@@ -66,8 +66,8 @@ async def lesson_page(request: HttpRequest, slug: str, sandbox_id: str) -> HttpR
     visitor = visitor_id(request)
     _, run, row = await service.open_run(slug, sandbox_id, visitor)
     sandbox = await sandboxes.row_of(sandbox_id, visitor)
-    context = {**service.lesson_context(sandbox, run, row), "lab_config": lab_config(sandbox)}
-    return await arender(request, "learn/lesson.html", context)
+    told = {"number": run.lesson.number, "done": run.done, "lab_config": lab_config(sandbox)}
+    return await arender(request, "learn/lesson.html", {**service.lesson_context(sandbox, run, row), **told})
 
 
 async def _part(request: HttpRequest, template: str, slug: str, sandbox_id: str, context: dict[str, Any]) -> HttpResponseBase:

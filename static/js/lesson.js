@@ -2,8 +2,6 @@
 /** The lesson beside the stage: goals as the lab reports them, buttons that do a step's commands, and how sure a prediction is. */
 import { need } from "./dom.js";
 
-const SURE = ["a guess", "leaning", "fairly sure", "sure", "certain"];
-
 /** @param {any} lab */
 export function start(lab) {
   const panel = document.querySelector("#lesson");
@@ -72,7 +70,8 @@ function sliders(panel) {
 /** @param {HTMLInputElement} slider */
 function say(slider) {
   const share = (Number(slider.value) - Number(slider.min)) / (Number(slider.max) - Number(slider.min));
-  const words = SURE[Math.round(share * (SURE.length - 1))];
+  const ladder = (slider.dataset.sure ?? "").split("|");
+  const words = ladder[Math.round(share * (ladder.length - 1))];
   const output = slider.parentElement?.querySelector("output");
   if (output) output.textContent = words;
   slider.setAttribute("aria-valuetext", words);
@@ -107,6 +106,8 @@ function steps(panel, at) {
     if (number === at.step) dot.setAttribute("aria-current", "step");
     else dot.removeAttribute("aria-current");
   }
+  const done = panel.querySelector("[data-lesson-done]");
+  if (done instanceof HTMLElement) done.hidden = !at.done;
   for (const form of panel.querySelectorAll("[data-reset]")) {
     /** @type {HTMLElement} */ (form).hidden = Number(form.getAttribute("data-reset")) > at.step;
   }

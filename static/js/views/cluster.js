@@ -185,6 +185,9 @@ function producerChip(view, producer) {
       h("strong", { key: "name" }, producer.name),
       down ? h("span.tone-offline", { key: "st" }, node.status) : null,
       h("span.setting", { key: "acks" }, `acks=${acks === "-1" ? "all" : acks}`),
+      String(producer.configs["enable.idempotence"]) === "false"
+        ? h("span.setting", { key: "idem" }, "idempotence off")
+        : null,
       h("span.count", { key: "count" }, [
         h("b", { key: "b" }, String(producer.acknowledged)),
         producer.acknowledged === producer.sent ? " acked" : ` of ${producer.sent} acked`,
@@ -253,7 +256,7 @@ function controllerChip(view, node) {
     },
     [
       leads ? mark("leader") : mark(shape, tone),
-      h("strong", { key: "name" }, spoken(node.name)),
+      h("strong", { key: "name" }, [h("span.sr", { key: "kind" }, "controller "), String(node.id)]),
       h("span.setting", { key: "role" }, node.status === "up" ? node.role || "unattached" : node.status),
       node.epoch >= 0 ? h("span.count", { key: "epoch" }, `epoch ${node.epoch}`) : null,
       node.log_end_offset >= 0
