@@ -119,7 +119,6 @@ class SandboxConsumer(AsyncWebsocketConsumer):
 
     async def _end(self, code: int) -> None:
         seat = self.seat
-        if seat is not None and seat.watcher in seat.live.watchers:
-            seat.live.watchers.remove(seat.watcher)
-            seat.live.unwatched_since = monotonic()
+        if seat is not None:
+            await shelf().unwatch(seat.live, seat.watcher)
         await self.close(code)

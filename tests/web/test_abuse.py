@@ -234,6 +234,7 @@ async def test_a_sender_who_heeds_no_refusal_is_closed(visitor: Visitor, monkeyp
             if output["type"] == "websocket.close":
                 break
         assert output["code"] == 4429
+        assert not shelf().labs[sandbox].watchers
 
 
 async def test_acknowledging_what_was_never_sent_changes_nothing(visitor: Visitor) -> None:
