@@ -16,9 +16,11 @@ import msgspec
 from engine import ENGINE_VERSION, limits
 from engine import commands as cm
 from engine import world as wd
+from engine.effects import apply
 from engine.errors import EngineError
 from engine.events import Happening
 from engine.messages import instructions as im
+from engine.refusals import check
 from engine.sim import checkpoint as cp
 from engine.sim.kernel import Kernel
 from engine.spec import ClusterSpec
@@ -214,7 +216,7 @@ class Lab:
                 f"This lab has been given {limits.MAX_INPUTS} commands, the most that one history holds. Fork it or start another.",
                 code="POLICY_VIOLATION",
             )
-        wd.check(self.world, command)
+        check(self.world, command)
         if self._inputs_done < len(self._inputs) or self.now_us < self._end_us:
             self._depart()
         number = self._apply(command)
@@ -224,7 +226,7 @@ class Lab:
         return number
 
     def _apply(self, command: cm.Command) -> int:
-        number = wd.apply(self.world, command, command_text(command))
+        number = apply(self.world, command, command_text(command))
         self._drain()
         return number
 

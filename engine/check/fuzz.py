@@ -20,9 +20,11 @@ from engine.broker.node import BrokerNode
 from engine.check.invariants import Oracle, Violation, partitions_of
 from engine.check.outcome import Outcome
 from engine.controller.node import ControllerNode
+from engine.effects import apply
 from engine.errors import EngineError
 from engine.events import Happening
 from engine.messages.base import TopicPartition
+from engine.refusals import check
 from engine.sim.kernel import Host
 from engine.sim.rng import Stream, seed_for
 from engine.spec import ClusterSpec
@@ -133,10 +135,10 @@ class Campaign:
     def do(self, command: cm.Command) -> bool:
         """Commands that make no sense just now are refused and skipped."""
         try:
-            wd.check(self.world, command)
+            check(self.world, command)
         except EngineError:
             return False
-        wd.apply(self.world, command, command_text(command))
+        apply(self.world, command, command_text(command))
         self._observe(self.world.kernel.fresh)
         self.world.kernel.fresh.clear()
         return True

@@ -1,0 +1,280 @@
+"""What cannot be done, refused before anything changes: one check for each command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine import commands as cm
+from engine import limits
+from engine.clients.configs import ConsumerConfig, ProducerConfig
+from engine.errors import EngineError
+from engine.sim.kernel import Host
+from engine.world import (
+    ADMIN,
+    CLIENTS,
+    SERVERS,
+    World,
+    active_segment,
+    buffered_bytes,
+    known_partitions,
+    producers,
+    running_workloads,
+    stored_bytes,
+)
+
+
+def check(world: World, command: cm.Command) -> None:
+    """Raises EngineError, naming the field, where the world as it is cannot do this."""
+    CHECKS.get(type(command), _anything)(world, command)
+
+
+def _anything(world: World, command: Any) -> None:
+    """No further condition than the command's own types."""
+
+
+def _host(world: World, name: str, field: str = "node") -> Host:
+    host = world.kernel.hosts.get(name)
+    if host is None or host.kind == "admin":
+        known = ", ".join(host.name for host in world.kernel.hosts.values() if host.kind != "admin")
+        raise EngineError(f"{field}: there is no {name!r} in this cluster; there are {known}.", field=field)
+    return host
+
+
+def _running(world: World, name: str, field: str = "node") -> Host:
+    host = _host(world, name, field)
+    if host.status == "down":
+        raise EngineError(f"{field}: {name} is not running; start it first.", field=field)
+    return host
+
+
+def _check_kill(world: World, command: cm.KillNode) -> None:
+    _running(world, command.node)
+
+
+def _check_stop(world: World, command: cm.StopNode) -> None:
+    if _running(world, command.node).status == "paused":
+        raise EngineError(f"node: {command.node} is paused and cannot obey; resume it, or kill it.", field="node")
+
+
+def _check_start(world: World, command: cm.StartNode) -> None:
+    if _host(world, command.node).status != "down":
+        raise EngineError(f"node: {command.node} is running already.", field="node")
+
+
+def _check_pause(world: World, command: cm.PauseNode) -> None:
+    if _running(world, command.node).status == "paused":
+        raise EngineError(f"node: {command.node} is paused already.", field="node")
+
+
+def _check_resume(world: World, command: cm.ResumeNode) -> None:
+    if _host(world, command.node).status != "paused":
+        raise EngineError(f"node: {command.node} is not paused.", field="node")
+
+
+def _check_server(world: World, command: Any) -> None:
+    host = _host(world, command.node)
+    if host.kind not in SERVERS:
+        raise EngineError(
+            f"node: {command.node} is a client and has no disk of its own here; name a broker or controller.",
+            field="node",
+        )
+
+
+def _check_dark_disk(world: World, command: Any) -> None:
+    _check_server(world, command)
+    if _host(world, command.node).status != "down":
+        raise EngineError(f"node: {command.node} is running; stop or kill it before its disk is touched.", field="node")
+
+
+def _check_power(world: World, command: cm.LosePower) -> None:
+    _check_server(world, command)
+    if world.kernel.hosts[command.node].dark:
+        raise EngineError(f"node: {command.node} has no power already.", field="node")
+
+
+def _check_corrupt(world: World, command: cm.CorruptDisk) -> None:
+    _check_dark_disk(world, command)
+    active_segment(world, command)
+
+
+def _check_pair(world: World, command: Any) -> None:
+    _host(world, command.source, "source")
+    if command.target != "*":
+        _host(world, command.target, "target")
+        if command.source == command.target:
+            raise EngineError("target: a node has no network to itself; name another.", field="target")
+
+
+def _check_heal(world: World, command: cm.HealNetwork) -> None:
+    for field, name in (("source", command.source), ("target", command.target)):
+        if name != "*":
+            _host(world, name, field)
+
+
+def _check_create_topic(world: World, command: cm.CreateTopic) -> None:
+    if command.assignments and (command.partitions != -1 or command.replication_factor != -1):
+        raise EngineError(
+            "assignments: give either an assignment or the numbers of partitions and replicas, not both.",
+            field="assignments",
+        )
+    _check_partition_budget(world, command.partitions if command.partitions > 0 else max(len(command.assignments), 1))
+
+
+def _check_partition_budget(world: World, more: int) -> None:
+    topics = known_partitions(world)
+    if len(topics) >= limits.MAX_TOPICS:
+        raise EngineError(f"topic: a lab holds at most {limits.MAX_TOPICS} topics; delete one first.", field="topic")
+    total = sum(topics.values())
+    if total + more > limits.MAX_PARTITIONS:
+        raise EngineError(
+            f"partitions: a lab holds at most {limits.MAX_PARTITIONS} partitions and has {total}; ask for fewer.",
+            field="partitions",
+        )
+
+
+def _check_add_partitions(world: World, command: cm.AddPartitions) -> None:
+    known = known_partitions(world)
+    if sum(known.values()) - known.get(command.topic, 0) + command.count > limits.MAX_PARTITIONS:
+        raise EngineError(f"count: a lab holds at most {limits.MAX_PARTITIONS} partitions; ask for fewer.", field="count")
+
+
+def _check_new_client(world: World, name: str, field: str) -> None:
+    if name in world.kernel.hosts:
+        raise EngineError(f"{field}: {name!r} is taken; choose another name.", field=field)
+    if name.startswith(("broker-", "controller-")) or name in (ADMIN, "you"):
+        raise EngineError(f"{field}: {name!r} is reserved for the cluster; choose another name.", field=field)
+    clients = sum(1 for host in world.kernel.hosts.values() if host.kind in CLIENTS)
+    if clients >= limits.MAX_CLIENTS:
+        raise EngineError(f"{field}: a lab holds at most {limits.MAX_CLIENTS} clients; close one first.", field=field)
+
+
+def _check_create_producer(world: World, command: cm.CreateProducer) -> None:
+    _check_new_client(world, command.name, "name")
+    ProducerConfig.from_map(command.configs)
+
+
+def _check_create_consumer(world: World, command: cm.CreateConsumer) -> None:
+    _check_new_client(world, command.name, "name")
+    ConsumerConfig.from_map(command.configs)
+
+
+def _check_uses_producer(world: World, name: str) -> None:
+    host = world.kernel.hosts.get(name)
+    if host is None:
+        _check_new_client(world, name, "producer")
+    elif host.kind != "producer":
+        raise EngineError(f"producer: {name} is a {host.kind}, not a producer; choose another name.", field="producer")
+    else:
+        _running(world, name, "producer")
+
+
+def _check_produce(world: World, command: cm.Produce) -> None:
+    _check_uses_producer(world, command.producer)
+    _check_can_send(world, command.producer)
+    size = _bytes_of(command) * command.count
+    stored = stored_bytes(world)
+    if stored + size > limits.MAX_LOG_BYTES_PER_LAB:
+        raise EngineError(
+            f"value: the disks of a lab hold at most {limits.MAX_LOG_BYTES_PER_LAB} bytes and hold {stored}; delete a topic first.",
+            field="value",
+        )
+    every = producers(world)
+    buffered = sum(producer.buffered_records for producer in every)
+    if buffered + command.count > limits.MAX_BUFFERED_RECORDS:
+        raise EngineError(
+            f"count: the producers of a lab buffer at most {limits.MAX_BUFFERED_RECORDS} records and hold {buffered}; let time pass.",
+            field="count",
+        )
+    held = buffered_bytes(world)
+    if held + size > limits.MAX_BUFFERED_BYTES:
+        raise EngineError(
+            f"value: the producers of a lab buffer at most {limits.MAX_BUFFERED_BYTES} bytes and hold {held}; let time pass.",
+            field="value",
+        )
+
+
+def _check_can_send(world: World, name: str) -> None:
+    host = world.kernel.hosts.get(name)
+    if host is not None and host.status == "paused":
+        raise EngineError(f"producer: {name} is paused and cannot send; resume it first.", field="producer")
+
+
+def _bytes_of(command: cm.Produce) -> int:
+    """One of its records, with the running number written out."""
+    texts = [text for text in (command.key, command.value) if text is not None]
+    numbers = sum(text.count("{n}") for text in texts) * (limits.MAX_DIGITS - len("{n}"))
+    headers = sum(len(header.name.encode()) + len((header.value or "").encode()) for header in command.headers)
+    return sum(len(text.encode()) for text in texts) + numbers + headers
+
+
+def _check_start_workload(world: World, command: cm.StartWorkload) -> None:
+    running = running_workloads(world)
+    if command.name in running:
+        raise EngineError(f"name: a workload {command.name!r} runs already; stop it, or choose another name.", field="name")
+    if len(running) >= limits.MAX_WORKLOADS:
+        raise EngineError(f"name: a lab runs at most {limits.MAX_WORKLOADS} workloads; stop one first.", field="name")
+    _check_uses_producer(world, command.producer)
+    _check_workload_bytes(world, command)
+
+
+def _check_workload_bytes(world: World, command: cm.StartWorkload) -> None:
+    loads = [load for producer in producers(world) for load in producer.workloads if load.running]
+    rate = sum(load.records_per_second * load.value_bytes for load in loads)
+    if rate + command.records_per_second * command.value_bytes > limits.MAX_WORKLOAD_BYTES_PER_SECOND:
+        raise EngineError(
+            f"value_bytes: the workloads of a lab send at most {limits.MAX_WORKLOAD_BYTES_PER_SECOND} bytes a second together "
+            f"and send {rate}; ask for fewer or smaller records.",
+            field="value_bytes",
+        )
+    stored = stored_bytes(world)
+    if stored > limits.MAX_LOG_BYTES_PER_LAB:
+        raise EngineError(
+            f"name: the disks of a lab hold at most {limits.MAX_LOG_BYTES_PER_LAB} bytes and hold {stored}; delete a topic first.",
+            field="name",
+        )
+
+
+def _check_stop_workload(world: World, command: cm.StopWorkload) -> None:
+    if command.name not in running_workloads(world):
+        raise EngineError(f"name: no workload {command.name!r} runs.", field="name")
+
+
+def _consumer(world: World, command: Any) -> None:
+    host = _running(world, command.name, "name")
+    if host.kind != "consumer":
+        raise EngineError(f"name: {command.name} is a {host.kind}, not a consumer.", field="name")
+
+
+def _check_close(world: World, command: cm.CloseClient) -> None:
+    if _running(world, command.name, "name").kind not in CLIENTS:
+        raise EngineError(f"name: {command.name} is no client; use StopNode or KillNode.", field="name")
+
+
+CHECKS: dict[type[cm.Command], Callable[[World, Any], None]] = {
+    cm.KillNode: _check_kill,
+    cm.StopNode: _check_stop,
+    cm.StartNode: _check_start,
+    cm.PauseNode: _check_pause,
+    cm.ResumeNode: _check_resume,
+    cm.LosePower: _check_power,
+    cm.CutNetwork: _check_pair,
+    cm.DegradeNetwork: _check_pair,
+    cm.HealNetwork: _check_heal,
+    cm.SlowDisk: _check_server,
+    cm.FillDisk: _check_server,
+    cm.FreeDisk: _check_server,
+    cm.WipeDisk: _check_dark_disk,
+    cm.CorruptDisk: _check_corrupt,
+    cm.CreateTopic: _check_create_topic,
+    cm.AddPartitions: _check_add_partitions,
+    cm.CreateProducer: _check_create_producer,
+    cm.CreateConsumer: _check_create_consumer,
+    cm.Produce: _check_produce,
+    cm.StartWorkload: _check_start_workload,
+    cm.StopWorkload: _check_stop_workload,
+    cm.AssignConsumer: _consumer,
+    cm.SeekConsumer: _consumer,
+    cm.PauseConsumer: _consumer,
+    cm.CloseClient: _check_close,
+}
