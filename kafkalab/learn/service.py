@@ -219,7 +219,8 @@ async def open_twins(run: RunState, number: int, index: int) -> tuple[Sandbox, S
         raise Refusal("There is no twin here.", status=404, code="NOT_FOUND", field="index", cure="Reload the page.")
     left, right = await experiments.twin_files(run.lesson, number - 1, block)
     one = await copies.import_file(left, run.visitor)
-    change = f"{block.setting}: {block.right.label}"
+    label = block.right.label
+    change = label if label.startswith(block.setting) else f"{block.setting}: {label}"
     other = await copies.import_file(right, run.visitor, twin_of=one.id, twin_change=change)
     return one, other
 

@@ -4,7 +4,7 @@
  * every entry shows what one would type at a real cluster, and entries that need more open a dialog.
  */
 import { h, need, render, spoken } from "./dom.js";
-import { build, cli, FORMS } from "./forms.js";
+import { begun, build, cli, FORMS } from "./forms.js";
 
 /** @typedef {{label: string, command?: any, form?: string, preset?: any, run?: () => void, rule?: boolean}} Entry */
 
@@ -131,7 +131,7 @@ export class Actions {
       need("[data-cli]", element).textContent = preview(read);
     };
     render(element, [
-      form.fields.map((field) => control(field, preset[field.name] ?? field.value ?? "", view)),
+      form.fields.map((field) => control(field, preset[field.name] ?? begun(field, view), view)),
       h("code.cli.wide", { key: "cli", "data-cli": "" }, ""),
       h("p.problem.wide", { key: "problem", role: "alert", "data-problem": "" }, ""),
       h("div.row.wide", { key: "row" }, [h("button.button.primary", { type: "submit", key: "go" }, form.submit)]),

@@ -17,6 +17,16 @@ const machines = (view) => Object.keys(view?.nodes ?? {});
 /** @param {any} view */
 const others = (view) => ["*", ...machines(view)];
 
+/** The first of these names that nothing has yet, then "name-2", "name-3", … @param {string[]} taken @param {string[]} wishes */
+function free(taken, ...wishes) {
+  const wish = wishes.find((name) => !taken.includes(name));
+  if (wish) return wish;
+  for (let number = 2; ; number++) if (!taken.includes(`${wishes[0]}-${number}`)) return `${wishes[0]}-${number}`;
+}
+
+/** What a value begins with: fixed, or what suits the cluster as it stands. @param {Field} field @param {any} view */
+export const begun = (field, view) => (typeof field.value === "function" ? field.value(view) : (field.value ?? ""));
+
 /** @type {Record<string, Form>} */
 export const FORMS = {
   Produce: {
@@ -42,7 +52,11 @@ export const FORMS = {
     title: "Create a topic",
     submit: "Create",
     fields: [
-      { name: "topic", label: "Name", value: "orders" },
+      {
+        name: "topic",
+        label: "Name",
+        value: (/** @type {any} */ view) => free(topics(view), "orders", "payments", "clicks", "returns"),
+      },
       { name: "partitions", label: "Partitions", kind: "number", value: 1, min: 1, max: 64 },
       { name: "replication_factor", label: "Replication factor", kind: "number", value: 3, min: 1, max: 9 },
       {
@@ -68,7 +82,11 @@ export const FORMS = {
     title: "Create a producer",
     submit: "Create",
     fields: [
-      { name: "name", label: "Name", value: "producer" },
+      {
+        name: "name",
+        label: "Name",
+        value: (/** @type {any} */ view) => free(machines(view), "producer"),
+      },
       {
         name: "configs",
         label: "Settings",
@@ -82,8 +100,18 @@ export const FORMS = {
     title: "Create a consumer",
     submit: "Create",
     fields: [
-      { name: "name", label: "Name", value: "app-1" },
-      { name: "topics", label: "Topics", kind: "list", value: "", hint: "one per line; it reads all their partitions" },
+      {
+        name: "name",
+        label: "Name",
+        value: (/** @type {any} */ view) => free(machines(view), "app-1", "app-2", "app-3", "app-4"),
+      },
+      {
+        name: "topics",
+        label: "Topics",
+        kind: "list",
+        value: (/** @type {any} */ view) => topics(view).find((name) => !view.topics[name].internal) ?? "",
+        hint: "one per line; it reads all their partitions",
+      },
       { name: "configs", label: "Settings", kind: "pairs", value: "auto.offset.reset=earliest" },
     ],
   },
@@ -189,7 +217,7 @@ export const FORK = {
       name: "configs",
       label: "Its setting",
       kind: "pairs",
-      value: "acks=1",
+      value: otherwise,
       hint: "one per line; not read when nothing differs",
     },
     { name: "replay", label: "Let the twin meet all that happened here since", kind: "check", value: true },
@@ -197,6 +225,13 @@ export const FORK = {
 };
 
 const NOTHING = "nothing";
+
+/** A setting that makes a difference to what the form names first. @param {any} view */
+function otherwise(view) {
+  const producer = Object.values(view?.producers ?? {})[0];
+  if (!producer) return "min.insync.replicas=2";
+  return ["all", "-1"].includes(String(producer.configs.acks ?? "all")) ? "acks=1" : "acks=all";
+}
 
 /** @param {any} view */
 function changeable(view) {

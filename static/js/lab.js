@@ -56,6 +56,7 @@ class LabPage {
     if (panes)
       for (const button of panes.querySelectorAll("button"))
         button.addEventListener("click", () => this.reveal(button.dataset.pane ?? "stage"));
+    this.closeable(/** @type {HTMLDetailsElement} */ (need(".legend")));
     startTimeline(this);
     startFeed(this);
     startConsole(this);
@@ -119,6 +120,18 @@ class LabPage {
       const tab = tabs[(to + tabs.length) % tabs.length];
       tab.focus();
       show(tab.dataset.view ?? "");
+    });
+  }
+
+  /** What unfolds over the stage folds up again at a click elsewhere and at Escape. @param {HTMLDetailsElement} details */
+  closeable(details) {
+    document.addEventListener("click", (event) => {
+      if (!details.contains(/** @type {Node} */ (event.target))) details.open = false;
+    });
+    details.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      details.open = false;
+      details.querySelector("summary")?.focus();
     });
   }
 
@@ -195,10 +208,11 @@ class LabPage {
       () => `at ${clockText(at)} of branch ${this.store.clock.branch}`,
       async (read) => {
         const wish = forkOf(read);
+        // Two futures are compared at the same moment: this one waits where the twin will stand.
+        const paused = wish.change ? await this.socket.request("speed", { speed: 0 }) : null;
         const answer = await this.socket.request("fork", { at_us: at, ...wish });
-        // The twin has met everything; the two are compared at the same moment, so this one returns to it too.
-        if (wish.replay && at < this.store.clock.end_us)
-          await this.socket.request("seek", { at_us: this.store.clock.end_us });
+        const stand = wish.replay ? paused?.clock.end_us : at;
+        if (paused && paused.clock.now_us !== stand) await this.socket.request("seek", { at_us: stand });
         location.assign(wish.change ? answer.twin_url : answer.url);
       },
     );

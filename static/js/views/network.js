@@ -66,45 +66,46 @@ export function create(root, lab) {
       h("section", { key: "flights" }, [
         h("div.view-bar", { key: "bar" }, [h("h3", { key: "h" }, `On the wire: ${view.in_flight.length}`)]),
         view.in_flight.length
-          ? null
+          ? flights(view)
           : h(
               "p.empty",
               { key: "none" },
               "Nothing travels at this moment. A message is under way for less than a millisecond: slow time to 0.01×, or go step by step.",
             ),
-        h("div.scroll", { key: "s", tabindex: "0", role: "region", "aria-label": "Messages on the wire" }, [
-          h("table.flights", { key: "t" }, [
-            h("thead", { key: "h" }, [
-              h(
-                "tr",
-                {},
-                ["Message", "From", "To", "Sent", "Arrives in"].map((name) =>
-                  h("th", { key: name, scope: "col" }, name),
-                ),
-              ),
-            ]),
-            h(
-              "tbody",
-              { key: "b" },
-              view.in_flight
-                .slice(0, MAX_FLIGHTS)
-                .map((/** @type {any} */ flight) =>
-                  h("tr", { key: String(flight.id) }, [
-                    h("td", { key: "k" }, flight.label || flight.kind),
-                    h("td", { key: "s" }, spoken(flight.source)),
-                    h("td", { key: "t" }, spoken(flight.target)),
-                    h("td.num", { key: "at" }, clockText(flight.sent_us)),
-                    h("td.num", { key: "in" }, span(Math.max(0, flight.arrives_us - view.now_us))),
-                  ]),
-                ),
-            ),
-          ]),
-        ]),
       ]),
     ]);
   }
   return { draw };
 }
+
+/** @param {any} view */
+const flights = (view) =>
+  h("div.scroll", { key: "s", tabindex: "0", role: "region", "aria-label": "Messages on the wire" }, [
+    h("table.flights", { key: "t" }, [
+      h("thead", { key: "h" }, [
+        h(
+          "tr",
+          {},
+          ["Message", "From", "To", "Sent", "Arrives in"].map((name) => h("th", { key: name, scope: "col" }, name)),
+        ),
+      ]),
+      h(
+        "tbody",
+        { key: "b" },
+        view.in_flight
+          .slice(0, MAX_FLIGHTS)
+          .map((/** @type {any} */ flight) =>
+            h("tr", { key: String(flight.id) }, [
+              h("td", { key: "k" }, flight.label || flight.kind),
+              h("td", { key: "s" }, spoken(flight.source)),
+              h("td", { key: "t" }, spoken(flight.target)),
+              h("td.num", { key: "at" }, clockText(flight.sent_us)),
+              h("td.num", { key: "in" }, span(Math.max(0, flight.arrives_us - view.now_us))),
+            ]),
+          ),
+      ),
+    ]),
+  ]);
 
 /** @param {any} node */
 const short = (node) =>
