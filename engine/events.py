@@ -203,6 +203,44 @@ class ConfigChanged(Event, frozen=True, gc=False, tag=True):
     value: str | None
 
 
+class ClientQuotaChanged(Event, frozen=True, gc=False, tag=True):
+    """``entity`` in words ("user-principal 'alice'"); ``value`` None: the quota was removed."""
+
+    entity: str
+    quota: str
+    value: float | None
+
+
+class AclCreated(Event, frozen=True, gc=False, tag=True):
+    """``permission`` ("allow", "deny") for ``principal`` to do ``operation`` on what the pattern matches."""
+
+    principal: str
+    permission: str
+    operation: str
+    resource_type: str
+    resource_name: str
+    pattern_type: str
+    host: str
+
+
+class AclDeleted(Event, frozen=True, gc=False, tag=True):
+    principal: str
+    permission: str
+    operation: str
+    resource_type: str
+    resource_name: str
+    pattern_type: str
+    host: str
+
+
+class ScramCredentialChanged(Event, frozen=True, gc=False, tag=True):
+    """``deleted`` False: the user was created or got a new password."""
+
+    user: str
+    mechanism: str
+    deleted: bool
+
+
 class LeaderChanged(Event, frozen=True, gc=False, tag=True):
     """-1 means no leader. ``election``: "isr", "elr", "last known leader", "unclean", "preferred", "reassignment",
     "controlled shutdown" or "none eligible"."""
@@ -357,6 +395,40 @@ class ProduceRefused(Event, frozen=True, gc=False, tag=True):
     correlation_id: int
 
 
+class ClientThrottled(Event, frozen=True, gc=False, tag=True):
+    """The response left at once with ``throttle_time_ms``, and the broker reads nothing more from the client until then. ``quota``:
+    "producer_byte_rate", "consumer_byte_rate" or "request_percentage"; ``rate`` was measured, ``limit`` is allowed."""
+
+    broker: int
+    client: str
+    user: str
+    quota: str
+    rate: float
+    limit: float
+    throttle_time_ms: int
+
+
+class AuthorizationDenied(Event, frozen=True, gc=False, tag=True):
+    """``client`` asked to do ``operation`` on a resource as ``principal``, and no ACL allows it or one denies it."""
+
+    broker: int
+    client: str
+    principal: str
+    operation: str
+    resource_type: str
+    resource_name: str
+
+
+class AuthenticationFailed(Event, frozen=True, gc=False, tag=True):
+    """The broker refused the connection of ``client``, which said to be ``user``."""
+
+    broker: int
+    client: str
+    user: str
+    mechanism: str
+    error: str
+
+
 class ProduceAcknowledged(Event, frozen=True, gc=False, tag=True):
     broker: int
     topic: str
@@ -386,6 +458,27 @@ class SegmentsDeleted(Event, frozen=True, gc=False, tag=True):
 class LogDirectoryFailed(Event, frozen=True, gc=False, tag=True):
     broker: int
     reason: str
+
+
+# -- coordinators ----------------------------------------------------------------------------------------------------------
+
+
+class CoordinatorLoaded(Event, frozen=True, gc=False, tag=True):
+    """The broker leads this partition of an internal topic and has replayed its records: it coordinates what hashes to it."""
+
+    broker: int
+    topic: str
+    partition: int
+    leader_epoch: int
+    record_count: int
+
+
+class CoordinatorUnloaded(Event, frozen=True, gc=False, tag=True):
+    """The broker no longer leads this partition and has dropped what it knew."""
+
+    broker: int
+    topic: str
+    partition: int
 
 
 # -- clients -----------------------------------------------------------------------------------------------------------------

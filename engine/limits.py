@@ -19,6 +19,13 @@ MAX_CLIENTS = 40
 MAX_WORKLOADS = 20
 MAX_TOPIC_NAME = 249
 """Kafka's own limit: the name becomes a directory's."""
+MAX_ACLS = 200
+"""Every question that is new to a broker looks at all of them."""
+MAX_QUOTA_ENTITIES = 100
+MAX_SCRAM_CREDENTIALS = 50
+MAX_PRINCIPAL = 100
+MAX_MUTED_REQUESTS = 1_000
+"""Requests that wait in the socket of one throttled client; more are lost as in a full socket."""
 MAX_CLIENT_NAME = 60
 MAX_KEY_BYTES = 1_000
 MAX_VALUE_BYTES = 100_000

@@ -70,6 +70,15 @@ from engine.messages.fetch import (
 )  # fmt: skip
 from engine.messages.instructions import BeginShutdown
 from engine.messages.produce import InitProducerIdRequest, ProduceRequest
+from engine.messages.security import (
+    AlterClientQuotasRequest,
+    AlterUserScramCredentialsRequest,
+    CreateAclsRequest,
+    DeleteAclsRequest,
+    DescribeAclsRequest,
+    DescribeClientQuotasRequest,
+    DescribeUserScramCredentialsRequest,
+)  # fmt: skip
 from engine.sim.disk import DiskFullError
 from engine.sim.outbox import Outbox
 
@@ -233,6 +242,13 @@ _APIS: dict[type[Any], Handler] = {
     UnregisterBrokerRequest: forwarding.handle,
     DescribeQuorumRequest: forwarding.handle,
     ListPartitionReassignmentsRequest: forwarding.handle,
+    AlterClientQuotasRequest: forwarding.handle,
+    DescribeClientQuotasRequest: forwarding.handle,
+    CreateAclsRequest: forwarding.handle,
+    DeleteAclsRequest: forwarding.handle,
+    DescribeAclsRequest: forwarding.handle,
+    AlterUserScramCredentialsRequest: forwarding.handle,
+    DescribeUserScramCredentialsRequest: forwarding.handle,
 }
 """What clients and other brokers ask."""
 

@@ -23,6 +23,11 @@ from engine.messages.admin import (
 from engine.messages.base import Message, Request, Response, Timer
 from engine.messages.fetch import ListOffsetsResponse, OffsetForLeaderEpochResponse
 from engine.messages.instructions import BeginShutdown, CallAdmin
+from engine.messages.security import (
+    DescribeAclsResponse,
+    DescribeClientQuotasResponse,
+    DescribeUserScramCredentialsResponse,
+)
 from engine.sim.outbox import Outbox
 
 API_TIMEOUT_MS = 60_000
@@ -173,4 +178,7 @@ _HANDLERS: dict[type, Handler] = {
     ListPartitionReassignmentsResponse: AdminNode._on_response,
     ListOffsetsResponse: AdminNode._on_response,
     OffsetForLeaderEpochResponse: AdminNode._on_response,
+    DescribeClientQuotasResponse: AdminNode._on_response,
+    DescribeAclsResponse: AdminNode._on_response,
+    DescribeUserScramCredentialsResponse: AdminNode._on_response,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.controller.state import brokers, configs, leaders, reassignment, topics
+from engine.controller.state import acls, brokers, client_quotas, configs, leaders, reassignment, scram, topics
 from engine.controller.state.decision import Decision, RefusedError
 from engine.messages.admin import (
     AdminResponse,
@@ -21,6 +21,19 @@ from engine.messages.admin import (
     UnregisterBrokerRequest,
 )  # fmt: skip
 from engine.messages.base import Request, Response
+from engine.messages.security import (
+    AlterClientQuotasRequest,
+    AlterUserScramCredentialsRequest,
+    CreateAclsRequest,
+    DeleteAclsRequest,
+    DescribeAclsRequest,
+    DescribeAclsResponse,
+    DescribeClientQuotasRequest,
+    DescribeClientQuotasResponse,
+    DescribeUserScramCredentialsRequest,
+    DescribeUserScramCredentialsResponse,
+)  # fmt: skip
+from engine.metadata.client_quotas import spell_entity
 
 
 def answer(decision: Decision, request: Request) -> Response:
@@ -91,6 +104,52 @@ def _list_reassignments(decision: Decision, request: ListPartitionReassignmentsR
     return ListPartitionReassignmentsResponse(request.correlation_id, "NONE", reassignment.ongoing(decision))
 
 
+def _alter_quotas(decision: Decision, request: AlterClientQuotasRequest) -> Response:
+    results = []
+    for item in request.entries:
+        results.append(_attempt(spell_entity(item.entity), lambda item=item: client_quotas.alter(decision, item)))  # type: ignore[misc]
+    return _response(request, tuple(results))
+
+
+def _describe_quotas(decision: Decision, request: DescribeClientQuotasRequest) -> Response:
+    return DescribeClientQuotasResponse(request.correlation_id, "NONE", client_quotas.describe(decision, request))
+
+
+def _create_acls(decision: Decision, request: CreateAclsRequest) -> Response:
+    return _response(
+        request,
+        tuple(_attempt(acls.spell(acl), lambda acl=acl: acls.create(decision, acl)) for acl in request.acls),  # type: ignore[misc]
+    )
+
+
+def _delete_acls(decision: Decision, request: DeleteAclsRequest) -> Response:
+    gone = [acl for wanted in request.filters for acl in acls.delete(decision, wanted)]
+    return _response(request, tuple(AdminResult(acls.spell(acl), "NONE") for acl in gone))
+
+
+def _describe_acls(decision: Decision, request: DescribeAclsRequest) -> Response:
+    return DescribeAclsResponse(request.correlation_id, "NONE", acls.describe(decision, request.filter))
+
+
+def _alter_scram(decision: Decision, request: AlterUserScramCredentialsRequest) -> Response:
+    """A user is named once in one request."""
+    names = [user for user, _ in request.deletions] + [item.user for item in request.upsertions]
+    twice = "A user credential cannot be altered twice in the same request"
+    results = [AdminResult(name, "DUPLICATE_RESOURCE", twice) for name in dict.fromkeys(names) if names.count(name) > 1]
+    twins = [result.name for result in results]
+    for user, mechanism in request.deletions:
+        if user not in twins:
+            results.append(_attempt(user, lambda user=user, mechanism=mechanism: scram.delete(decision, user, mechanism)))  # type: ignore[misc]
+    for item in request.upsertions:
+        if item.user not in twins:
+            results.append(_attempt(item.user, lambda item=item: scram.upsert(decision, item)))  # type: ignore[misc]
+    return _response(request, tuple(results))
+
+
+def _describe_scram(decision: Decision, request: DescribeUserScramCredentialsRequest) -> Response:
+    return DescribeUserScramCredentialsResponse(request.correlation_id, "NONE", scram.describe(decision, request))
+
+
 _HANDLERS: dict[type[Any], Callable[[Decision, Any], Response]] = {
     CreateTopicsRequest: _create_topics,
     DeleteTopicsRequest: _delete_topics,
@@ -100,4 +159,11 @@ _HANDLERS: dict[type[Any], Callable[[Decision, Any], Response]] = {
     AlterPartitionReassignmentsRequest: _reassign,
     UnregisterBrokerRequest: _unregister,
     ListPartitionReassignmentsRequest: _list_reassignments,
+    AlterClientQuotasRequest: _alter_quotas,
+    DescribeClientQuotasRequest: _describe_quotas,
+    CreateAclsRequest: _create_acls,
+    DeleteAclsRequest: _delete_acls,
+    DescribeAclsRequest: _describe_acls,
+    AlterUserScramCredentialsRequest: _alter_scram,
+    DescribeUserScramCredentialsRequest: _describe_scram,
 }

@@ -114,8 +114,9 @@ COARSER_SYNONYMS: dict[str, tuple[tuple[str, int], ...]] = {
 """Static broker settings in coarser units that stand in where the exact one is not set (name, milliseconds per unit)."""
 
 NULL_BY_DEFAULT = (
-    "broker.rack", "log.flush.interval.ms", "log.retention.minutes", "log.retention.ms", "log.roll.jitter.ms", "log.roll.ms", "node.id",
-    "process.roles",
+    "broker.rack", "follower.replication.throttled.rate", "leader.replication.throttled.rate", "log.flush.interval.ms",
+    "log.retention.minutes", "log.retention.ms", "log.roll.jitter.ms", "log.roll.ms", "node.id", "process.roles",
+    "replica.selector.class",
 )  # fmt: skip
 """Broker settings that have no default in Kafka: nothing is listed for them where nobody set them. The tables above hold the value that
 counts then."""
@@ -132,6 +133,22 @@ def _broker_synonyms() -> tuple[ConfigDef, ...]:
 
 BROKER_CONFIGS: dict[str, ConfigDef] = _table(
     *_broker_synonyms(),
+    _D("allow.everyone.if.no.acl.found", "boolean", "false", "Whether a resource without any ACL is open to all.", dynamic=False),
+    _D("authorizer.class.name", "string", "", "The authorizer; without one everybody may do everything.",
+       values=("", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"), dynamic=False),
+    _D("follower.replication.throttled.rate", "long", str(LONG_MAX), "Bytes per second of throttled replication that this broker fetches.", 0),
+    _D("leader.replication.throttled.rate", "long", str(LONG_MAX), "Bytes per second of throttled replication that this broker serves.", 0),
+    _D("quota.window.num", "int", "11", "How many samples a client quota is measured over.", 1, dynamic=False),
+    _D("quota.window.size.seconds", "int", "1", "How long one sample of a client quota is.", 1, dynamic=False),
+    _D("replica.selector.class", "string", "", "Which replica a consumer is sent to; empty is always the leader.",
+       values=("", "org.apache.kafka.common.replica.LeaderSelector", "org.apache.kafka.common.replica.RackAwareReplicaSelector"),
+       dynamic=False),
+    _D("replication.quota.window.num", "int", "11", "How many samples a replication throttle is measured over.", 1, dynamic=False),
+    _D("replication.quota.window.size.seconds", "int", "1", "How long one sample of a replication throttle is.", 1, dynamic=False),
+    _D("sasl.enabled.mechanisms", "list", "GSSAPI",
+       "How clients may prove who they are. A lab has no Kerberos server: under GSSAPI a name is believed.",
+       values=("GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512"), dynamic=False),
+    _D("super.users", "string", "", "Principals that may do everything, separated by semicolons.", dynamic=False),
     _D("auto.create.topics.enable", "boolean", "true", "Whether asking for an unknown topic creates it.", dynamic=False),
     _D("auto.leader.rebalance.enable", "boolean", "true", "Whether leadership returns to preferred leaders by itself.", dynamic=False),
     _D("broker.heartbeat.interval.ms", "int", "2000", "How often a broker sends a heartbeat to the controller.", 0, dynamic=False),
@@ -144,6 +161,10 @@ BROKER_CONFIGS: dict[str, ConfigDef] = _table(
     _D("controller.quorum.fetch.timeout.ms", "int", "2000", "How long without a fetch from the leader before an election.", 0, dynamic=False),
     _D("default.replication.factor", "int", "1", "Replicas of a topic that does not say.", 1, dynamic=False),
     _D("delete.topic.enable", "boolean", "true", "Whether topics can be deleted.", dynamic=False),
+    _D("group.initial.rebalance.delay.ms", "int", "3000", "How long a new classic group waits for more members to join.", 0, dynamic=False),
+    _D("group.max.session.timeout.ms", "int", "1800000", "The longest session a classic member may ask for.", 0, dynamic=False),
+    _D("group.max.size", "int", str(INT_MAX), "Members that one classic group may have.", 1, dynamic=False),
+    _D("group.min.session.timeout.ms", "int", "6000", "The shortest session a classic member may ask for.", 0, dynamic=False),
     _D("leader.imbalance.check.interval.seconds", "long", "300", "How often preferred leaders are restored.", 1, dynamic=False),
     _D("log.cleaner.backoff.ms", "long", "15000", "How long the cleaner sleeps when nothing is to be cleaned.", 0),
     _D("log.cleaner.threads", "int", "1", "Cleaner threads.", 0),
@@ -162,7 +183,13 @@ BROKER_CONFIGS: dict[str, ConfigDef] = _table(
     _D("num.partitions", "int", "1", "Partitions of a topic that does not say.", 1, dynamic=False),
     _D("num.recovery.threads.per.data.dir", "int", "2", "Threads per directory for recovery at start.", 1),
     _D("num.replica.fetchers", "int", "1", "Fetcher threads per leader.", 1),
+    _D("offset.metadata.max.bytes", "int", "4096", "The longest text that may go with a committed offset.", dynamic=False),
+    _D("offsets.commit.timeout.ms", "int", "5000", "How long a group coordinator waits for its records to be replicated.", 1, dynamic=False),
+    _D("offsets.retention.check.interval.ms", "long", "600000", "How often expired offsets are looked for.", 1, dynamic=False),
+    _D("offsets.retention.minutes", "int", "10080", "How long the offsets of an empty group are kept.", 1, dynamic=False),
+    _D("offsets.topic.num.partitions", "int", "50", "Partitions of __consumer_offsets.", 1, dynamic=False),
     _D("offsets.topic.replication.factor", "short", "3", "Replicas of __consumer_offsets.", 1, dynamic=False),
+    _D("offsets.topic.segment.bytes", "int", "104857600", "Segment size of __consumer_offsets.", 1, dynamic=False),
     _D("process.roles", "list", "", "broker, controller or both.", dynamic=False),
     _D("producer.id.expiration.ms", "int", "86400000", "How long a producer ID is remembered after its last write.", 1),
     _D("replica.fetch.backoff.ms", "int", "1000", "How long a follower waits after a failed fetch.", 0, dynamic=False),
@@ -173,7 +200,15 @@ BROKER_CONFIGS: dict[str, ConfigDef] = _table(
     _D("replica.high.watermark.checkpoint.interval.ms", "long", "5000", "How often the high watermark is saved to disk.", dynamic=False),
     _D("replica.lag.time.max.ms", "long", "30000", "How long a follower may lag before it leaves the ISR.", dynamic=False),
     _D("replica.socket.timeout.ms", "int", "30000", "How long a replica fetch waits for an answer.", dynamic=False),
+    _D("share.coordinator.state.topic.min.isr", "short", "2", "min.insync.replicas of __share_group_state.", 1, dynamic=False),
+    _D("share.coordinator.state.topic.num.partitions", "int", "50", "Partitions of __share_group_state.", 1, dynamic=False),
+    _D("share.coordinator.state.topic.replication.factor", "short", "3", "Replicas of __share_group_state.", 1, dynamic=False),
+    _D("share.coordinator.state.topic.segment.bytes", "int", "104857600", "Segment size of __share_group_state.", 1, dynamic=False),
     _D("transaction.max.timeout.ms", "int", "900000", "The longest transaction.timeout.ms a producer may ask for.", 1, dynamic=False),
+    _D("transaction.state.log.min.isr", "int", "2", "min.insync.replicas of __transaction_state.", 1, dynamic=False),
+    _D("transaction.state.log.num.partitions", "int", "50", "Partitions of __transaction_state.", 1, dynamic=False),
+    _D("transaction.state.log.replication.factor", "short", "3", "Replicas of __transaction_state.", 1, dynamic=False),
+    _D("transaction.state.log.segment.bytes", "int", "104857600", "Segment size of __transaction_state.", 1, dynamic=False),
     _D("transactional.id.expiration.ms", "int", "604800000", "How long an idle transactional ID is remembered.", 1, dynamic=False),
 )  # fmt: skip
 

@@ -13,11 +13,14 @@ from typing import Any
 import msgspec
 
 from engine.messages.base import TopicPartition
+from engine.messages.security import AclBinding, QuotaEntity
 from engine.metadata.configs import TOPIC_CONFIGS
 from engine.metadata.records import (
     NO_LEADER,
     NO_LEADER_CHANGE,
+    AccessControlEntry,
     BrokerRegistrationChange,
+    ClientQuota,
     Config,
     FeatureLevel,
     MetadataRecord,
@@ -25,10 +28,14 @@ from engine.metadata.records import (
     PartitionChange,
     ProducerIds,
     RegisterBroker,
+    RemoveAccessControlEntry,
     RemoveTopic,
+    RemoveUserScramCredential,
     Topic,
     UnregisterBroker,
+    UserScramCredential,
 )  # fmt: skip
+from engine.metadata.scram import ScramCredential
 
 _replace = msgspec.structs.replace
 
@@ -89,7 +96,7 @@ class TopicImage:
 @dataclass(slots=True)
 class MetadataImage:
     """``offset`` and ``epoch`` are those of the last record applied (-1 before any). ``configs`` is keyed "topic:orders", "broker:1"
-    and "broker:" (all brokers)."""
+    and "broker:" (all brokers). ``scram`` is keyed (user, mechanism), ``acls`` by their IDs."""
 
     offset: int = -1
     epoch: int = -1
@@ -99,6 +106,9 @@ class MetadataImage:
     configs: dict[str, dict[str, str]] = field(default_factory=dict)
     features: dict[str, int] = field(default_factory=dict)
     next_producer_id: int = 0
+    quotas: dict[QuotaEntity, dict[str, float]] = field(default_factory=dict)
+    acls: dict[str, AclBinding] = field(default_factory=dict)
+    scram: dict[tuple[str, str], ScramCredential] = field(default_factory=dict)
 
     def partition(self, topic_partition: TopicPartition) -> PartitionImage | None:
         topic = self.topics.get(topic_partition.topic)
@@ -164,6 +174,9 @@ class MetadataImage:
             {key: dict(values) for key, values in self.configs.items()},
             dict(self.features),
             self.next_producer_id,
+            {who: dict(values) for who, values in self.quotas.items()},
+            dict(self.acls),
+            dict(self.scram),
         )
 
     def _register(self, record: RegisterBroker) -> None:
@@ -215,6 +228,31 @@ class MetadataImage:
             if not self.configs[key]:
                 del self.configs[key]
 
+    def _quota(self, record: ClientQuota) -> None:
+        if record.value is not None:
+            self.quotas.setdefault(record.entity, {})[record.key] = record.value
+        elif record.entity in self.quotas:
+            self.quotas[record.entity].pop(record.key, None)
+            if not self.quotas[record.entity]:
+                del self.quotas[record.entity]
+
+    def _acl(self, record: AccessControlEntry) -> None:
+        self.acls[record.id] = AclBinding(
+            record.resource_type, record.resource_name, record.pattern_type, record.principal, record.host, record.operation,
+            record.permission,
+        )  # fmt: skip
+
+    def _remove_acl(self, record: RemoveAccessControlEntry) -> None:
+        del self.acls[record.id]
+
+    def _scram(self, record: UserScramCredential) -> None:
+        self.scram[record.name, record.mechanism] = ScramCredential(
+            record.salt, record.stored_key, record.server_key, record.iterations
+        )
+
+    def _remove_scram(self, record: RemoveUserScramCredential) -> None:
+        del self.scram[record.name, record.mechanism]
+
     def _producer_ids(self, record: ProducerIds) -> None:
         self.next_producer_id = record.next_producer_id
 
@@ -233,6 +271,11 @@ _REPLAY: dict[type[MetadataRecord], Callable[[MetadataImage, Any], None]] = {
     Config: MetadataImage._config,
     ProducerIds: MetadataImage._producer_ids,
     FeatureLevel: MetadataImage._feature,
+    ClientQuota: MetadataImage._quota,
+    AccessControlEntry: MetadataImage._acl,
+    RemoveAccessControlEntry: MetadataImage._remove_acl,
+    UserScramCredential: MetadataImage._scram,
+    RemoveUserScramCredential: MetadataImage._remove_scram,
 }
 
 __all__ = ["NO_LEADER", "BrokerRegistration", "MetadataImage", "PartitionImage", "TopicImage"]

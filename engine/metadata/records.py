@@ -107,6 +107,45 @@ class FeatureLevel(MetadataRecord, frozen=True, gc=False, tag=True):
     level: int
 
 
+class ClientQuota(MetadataRecord, frozen=True, gc=False, tag=True):
+    """``entity``: pairs of type ("user", "client-id") and name, None for the default; ``value`` None removes the quota ``key``."""
+
+    entity: tuple[tuple[str, str | None], ...]
+    key: str
+    value: float | None = None
+
+
+class AccessControlEntry(MetadataRecord, frozen=True, gc=False, tag=True):
+    """One ACL, under an ID by which it can be removed."""
+
+    id: str
+    resource_type: str
+    resource_name: str
+    pattern_type: str
+    principal: str
+    host: str
+    operation: str
+    permission: str
+
+
+class RemoveAccessControlEntry(MetadataRecord, frozen=True, gc=False, tag=True):
+    id: str
+
+
+class UserScramCredential(MetadataRecord, frozen=True, gc=False, tag=True):
+    name: str
+    mechanism: str
+    salt: bytes
+    stored_key: bytes
+    server_key: bytes
+    iterations: int
+
+
+class RemoveUserScramCredential(MetadataRecord, frozen=True, gc=False, tag=True):
+    name: str
+    mechanism: str
+
+
 class NoOp(MetadataRecord, frozen=True, gc=False, tag=True):
     """Kafka writes one each ``metadata.max.idle.interval.ms`` (500 ms) so that a lag of a reader can be told in time. The simulation
     writes none: a parked fetch shows the same liveness, and an idle cluster must cost next to nothing."""
@@ -124,6 +163,11 @@ AnyRecord = (
     | Config
     | ProducerIds
     | FeatureLevel
+    | ClientQuota
+    | AccessControlEntry
+    | RemoveAccessControlEntry
+    | UserScramCredential
+    | RemoveUserScramCredential
     | NoOp
 )
 

@@ -93,7 +93,10 @@ def _changed_isr(event: Any, isr: tuple[int, ...]) -> list[str]:
 
 
 def _resource(event: Any, name: str) -> list[str]:
-    return [name if event.resource_type == "topic" else f"broker-{name}"]
+    """Of an ACL, the one topic that it names."""
+    if event.resource_type == "topic":
+        return [name] if name != "*" and getattr(event, "pattern_type", "literal") == "literal" else []
+    return [f"broker-{name}"] if isinstance(event, e.ConfigChanged) else []
 
 
 _OBJECTS: dict[str, Callable[[Any, Any], list[str]]] = {

@@ -124,6 +124,56 @@ def _refused(event: e.ProduceRefused) -> str:
     return f"Broker {event.broker} {what} for {_part(event)} from {event.client}: {event.error}."
 
 
+_QUOTAS = {
+    "producer_byte_rate": ("may send {} a second", "sent {} a second"),
+    "consumer_byte_rate": ("may read {} a second", "read {} a second"),
+    "request_percentage": ("may use {} % of a broker thread", "used {} % of a broker thread"),
+    "controller_mutation_rate": ("may change {} partitions a second", "changed {} partitions a second"),
+}
+
+
+def _amount(quota: str, value: float) -> str:
+    return f"{value:,.0f} bytes" if quota.endswith("byte_rate") else f"{value:g}"
+
+
+def _quota(event: e.ClientQuotaChanged) -> str:
+    who = event.entity[0].upper() + event.entity[1:]
+    if event.value is None:
+        return f"{who} lost the quota {event.quota}."
+    allowed = _QUOTAS.get(event.quota, (event.quota + " {}", ""))[0].format(_amount(event.quota, event.value))
+    return f"{who} {allowed} on each broker from now on ({event.quota})."
+
+
+def _throttled(event: e.ClientThrottled) -> str:
+    did = _QUOTAS.get(event.quota, ("", "used {}"))[1].format(_amount(event.quota, event.rate))
+    whose = f" ({event.user})" if event.user and event.user != "ANONYMOUS" else ""
+    return (
+        f"Broker {event.broker} throttles {event.client}{whose} for {event.throttle_time_ms:,} ms: "
+        f"it {did} and its quota is {_amount(event.quota, event.limit)}."
+    )
+
+
+def _resources(event: e.AclCreated | e.AclDeleted) -> str:
+    if event.resource_type == "cluster":
+        return "the cluster"
+    kind = event.resource_type.replace("-", " ").replace("transactional id", "transactional ID")
+    if event.pattern_type == "prefixed":
+        return f"every {kind} that begins with {event.resource_name}"
+    return f"every {kind}" if event.resource_name == "*" else f"{kind} {event.resource_name}"
+
+
+def _acl(event: e.AclCreated | e.AclDeleted) -> str:
+    who = "everybody" if event.principal == "User:*" else event.principal
+    what = "everything" if event.operation == "all" else event.operation
+    host = "" if event.host == "*" else f" from {event.host}"
+    return f"{'allows' if event.permission == 'allow' else 'denies'} {who} {what} on {_resources(event)}{host}"
+
+
+def _denied(event: e.AuthorizationDenied) -> str:
+    where = "the cluster" if event.resource_type == "cluster" else f"{event.resource_type.replace('-', ' ')} {event.resource_name}"
+    return f"Broker {event.broker} denied {event.client} ({event.principal}) {event.operation} on {where}."
+
+
 def _admin(event: e.AdminAnswered) -> str:
     wrong = [(name, error, why) for name, error, why in event.results if error != "NONE"]
     if event.error != "NONE":
@@ -134,6 +184,12 @@ def _admin(event: e.AdminAnswered) -> str:
         return f"{event.api} failed for {name or 'the cluster'}: {error}{': ' + why.rstrip('.') if why else ''}{more}."
     return f"{event.api} was answered without an error."
 
+
+_COORDINATED = {
+    "__consumer_offsets": "the groups",
+    "__transaction_state": "the transactions",
+    "__share_group_state": "the share states",
+}
 
 SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     e.CommandGiven: lambda v: f"You asked: {v.text}.",
@@ -225,6 +281,11 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
         f"its log now starts at {v.log_start_offset}."
     ),
     e.LogDirectoryFailed: lambda v: f"The log directory of broker {v.broker} failed: {v.reason}.",
+    e.CoordinatorLoaded: lambda v: (
+        f"Broker {v.broker} now coordinates {_COORDINATED.get(v.topic, 'all')} of {_part(v)}: "
+        f"it has read {plural(v.record_count, 'record')} back."
+    ),
+    e.CoordinatorUnloaded: lambda v: f"Broker {v.broker} no longer coordinates {_COORDINATED.get(v.topic, 'all')} of {_part(v)}.",
     e.ProducerIdAssigned: lambda v: f"{v.producer} got producer ID {v.producer_id}, epoch {v.producer_epoch}.",
     e.ProduceSent: _sent,
     e.RecordsAcknowledged: _acknowledged,
@@ -234,6 +295,15 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     e.ConsumerPositioned: lambda v: f"{v.consumer} reads {_part(v)} from offset {v.offset} ({v.reason}).",
     e.RecordsConsumed: lambda v: f"{v.consumer} read {_offsets(v)} of {_part(v)}.",
     e.ConsumerFailed: lambda v: f"{v.consumer} could not read {_part(v)}: {v.error}.",
+    e.ClientQuotaChanged: _quota,
+    e.ClientThrottled: _throttled,
+    e.AclCreated: lambda v: f"A new ACL {_acl(v)}.",
+    e.AclDeleted: lambda v: f"An ACL was deleted that {_acl(v)}.",
+    e.AuthorizationDenied: _denied,
+    e.AuthenticationFailed: lambda v: f"Broker {v.broker} does not believe that {v.client} is {v.user} ({v.mechanism}): {v.error}.",
+    e.ScramCredentialChanged: lambda v: (
+        f"User {v.user} can no longer log in with {v.mechanism}." if v.deleted else f"User {v.user} can log in with {v.mechanism}."
+    ),
     e.WorkloadStarted: lambda v: (
         f"{v.producer} began to send {v.records_per_second:,} records per second to {v.topic} "
         f"(workload {v.workload})."

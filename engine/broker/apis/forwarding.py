@@ -1,7 +1,8 @@
 """Requests that only the active controller can serve: the broker hands them on in an envelope (KIP-590) and back comes the answer.
 
 CreateTopics (19), DeleteTopics (20), CreatePartitions (37), IncrementalAlterConfigs (44), ElectLeaders (43),
-AlterPartitionReassignments (45), ListPartitionReassignments (46), DescribeQuorum (55), UnregisterBroker (64). Envelope (58) has had one
+AlterPartitionReassignments (45), ListPartitionReassignments (46), DescribeQuorum (55), UnregisterBroker (64), and what concerns quotas (48,
+49), ACLs (29 to 31) and SCRAM credentials (50, 51; a real broker answers the describing ones from its own image). Envelope (58) has had one
 version. Kafka's ``ForwardingManager``: retried on NOT_CONTROLLER and broken connections until request.timeout.ms, then
 REQUEST_TIMED_OUT.
 """
@@ -24,6 +25,14 @@ from engine.messages.admin import (
 )  # fmt: skip
 from engine.messages.base import Request, Response
 from engine.messages.cluster import EnvelopeRequest, EnvelopeResponse
+from engine.messages.security import (
+    DescribeAclsRequest,
+    DescribeAclsResponse,
+    DescribeClientQuotasRequest,
+    DescribeClientQuotasResponse,
+    DescribeUserScramCredentialsRequest,
+    DescribeUserScramCredentialsResponse,
+)  # fmt: skip
 from engine.sim.outbox import Outbox
 
 ANONYMOUS = "User:ANONYMOUS"
@@ -75,4 +84,10 @@ def refusal(request: Request, error: str) -> Response:
         return DescribeQuorumResponse(number, error)
     if isinstance(request, ListPartitionReassignmentsRequest):
         return ListPartitionReassignmentsResponse(number, error)
+    if isinstance(request, DescribeClientQuotasRequest):
+        return DescribeClientQuotasResponse(number, error)
+    if isinstance(request, DescribeAclsRequest):
+        return DescribeAclsResponse(number, error)
+    if isinstance(request, DescribeUserScramCredentialsRequest):
+        return DescribeUserScramCredentialsResponse(number, error)
     return AdminResponse(number, error)

@@ -30,6 +30,10 @@ EXAMPLES: tuple[records.MetadataRecord, ...] = (
     UnregisterBroker(1, 5), Topic("orders", "id"), Partition("id", 0, (1, 2), (1, 2), 1),
     PartitionChange("id", 0, isr=(), leader=-1, elr=(1,), last_known_elr=(1,)), Config("topic", "orders", "retention.ms", "1"),
     ProducerIds(1, 5, 1000), records.FeatureLevel("x", 1), RemoveTopic("id"), records.NoOp(),
+    records.ClientQuota((("client-id", "app"), ("user", None)), "producer_byte_rate", 1024.0),
+    records.AccessControlEntry("7", "topic", "orders", "literal", "User:alice", "*", "read", "allow"),
+    records.RemoveAccessControlEntry("7"), records.UserScramCredential("alice", "SCRAM-SHA-512", b"s", b"k", b"v", 4096),
+    records.RemoveUserScramCredential("alice", "SCRAM-SHA-512"),
 )  # fmt: skip
 
 
@@ -66,6 +70,27 @@ def test_the_image_is_what_the_records_add_up_to() -> None:
     assert twin == image
     twin.apply(RemoveTopic("id"), 5, 1)
     assert (list(image.topics), list(twin.topics), twin.configs) == (["orders"], [], {})
+
+
+def test_quotas_acls_and_credentials_are_part_of_the_image() -> None:
+    image = MetadataImage()
+    story = [
+        example for example in EXAMPLES if type(example).__name__ in ("ClientQuota", "AccessControlEntry", "UserScramCredential")
+    ]
+    for offset, record in enumerate(story):
+        image.apply(record, offset, 1)
+    assert image.quotas == {(("client-id", "app"), ("user", None)): {"producer_byte_rate": 1024.0}}
+    assert image.acls["7"].principal == "User:alice"
+    assert image.scram["alice", "SCRAM-SHA-512"].iterations == 4096
+    twin = image.copy()
+    assert twin == image
+    twin.apply(records.ClientQuota((("client-id", "app"), ("user", None)), "producer_byte_rate"), 3, 1)
+    twin.apply(records.RemoveAccessControlEntry("7"), 4, 1)
+    twin.apply(records.RemoveUserScramCredential("alice", "SCRAM-SHA-512"), 5, 1)
+    assert (twin.quotas, twin.acls, twin.scram) == ({}, {}, {})
+    assert image.quotas
+    assert image.acls
+    assert image.scram
 
 
 def test_a_setting_comes_from_the_topic_the_cluster_the_properties_or_the_default_in_that_order() -> None:
