@@ -66,7 +66,7 @@ def validate(batch: bytes, fields: HeaderFields, config: LogConfig, now_ms: int,
             raise LogError("INVALID_RECORD", "clients are not allowed to write control records")
     if count < 1 or delta != count - 1 or (not attributes & COMPRESSION_MASK and count * MIN_RECORD_BYTES > size - HEADER_BYTES):
         raise LogError("INVALID_RECORD", f"{count} records and last offset delta {delta} do not agree with {size} bytes")
-    if producer_id >= 0 and base_sequence < 0 and not attributes & CONTROL_MASK:
+    if producer_id >= 0 and base_sequence < 0 and not origin and not attributes & CONTROL_MASK:
         raise LogError("INVALID_RECORD", f"sequence {base_sequence} with producer ID {producer_id}")
     if attributes & TIMESTAMP_TYPE_MASK and not origin:
         raise LogError("INVALID_TIMESTAMP", "producers do not set the timestamp type LogAppendTime")

@@ -25,6 +25,7 @@ from engine.log.record_batch import (
     LOG_OVERHEAD_BYTES,
     MAGIC,
     TIMESTAMP_TYPE_MASK,
+    TRANSACTIONAL_MASK,
     BatchHeader,
     EndTxnMarker,
     assign,
@@ -102,9 +103,20 @@ class PartitionLog:
     # Appending
 
     def append_as_leader(
-        self, batch: bytes, leader_epoch: int, now_ms: int, disk: Disk, origin: AppendOrigin = AppendOrigin.CLIENT
+        self,
+        batch: bytes,
+        leader_epoch: int,
+        now_ms: int,
+        disk: Disk,
+        origin: AppendOrigin = AppendOrigin.CLIENT,
+        *,
+        guard: int | None = None,
+        transaction_version: int = 0,
     ) -> AppendResult:
         """Validates one batch, gives it offsets and this leader's epoch, and appends it.
+
+        ``guard``: what ``ProducerStateManager.start_verification`` gave for a transactional batch; None asks for no verification.
+        ``transaction_version`` is that of a marker.
 
         Raises LogError: CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE,
         OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE, TRANSACTION_COORDINATOR_FENCED,
@@ -124,11 +136,13 @@ class PartitionLog:
             if attributes & CONTROL_MASK:
                 marker = read_end_txn_marker(batch)
                 if marker is not None:
-                    self.producer_state.check_marker(header, marker)
+                    self.producer_state.check_marker(header, marker, transaction_version)
             else:
                 duplicate = self.producer_state.check(header, from_client=not origin, mutants=config.mutants)
                 if duplicate is not None:
                     return AppendResult(duplicate.first_offset, duplicate.last_offset, duplicate.timestamp, True)
+                if guard is not None and attributes & TRANSACTIONAL_MASK:
+                    self.producer_state.check_verified(header, guard)
         first = self.log_end_offset
         if stamp:
             batch = assign_log_append_time(batch, first, leader_epoch, now_ms)
@@ -337,16 +351,15 @@ class PartitionLog:
 
     def last_stable_offset(self, high_watermark: int) -> int:
         """min(high watermark, first transaction that is open or whose marker is not below the high watermark)."""
-        self.producer_state.on_high_watermark(high_watermark)
-        unstable = self.producer_state.first_unstable_offset()
+        unstable = self.producer_state.first_unstable_offset(high_watermark)
         return high_watermark if unstable is None or unstable > high_watermark else unstable
 
     def aborted_txns(self, fetch_offset: int, upper_bound: int) -> list[AbortedTxn]:
         """The aborted transactions that touch [``fetch_offset``, ``upper_bound``), for a read_committed fetch."""
         found: list[AbortedTxn] = []
         for index in range(self._floor_segment(fetch_offset), len(self.segments)):
-            for txn in self.segments[index].aborted_txns:
-                if txn.last_offset >= fetch_offset and txn.first_offset < upper_bound:
+            for txn in self.segments[index].aborted_txns_from(fetch_offset):
+                if txn.first_offset < upper_bound:
                     found.append(txn)
                 if txn.last_stable_offset >= upper_bound:
                     return found

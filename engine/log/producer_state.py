@@ -27,6 +27,9 @@ from engine.log.record_batch import (
 )
 
 BATCHES_TO_RETAIN = 5  # as many as max.in.flight.requests.per.connection may be with idempotence
+NO_GUARD = 0
+TRANSACTIONS_V2 = 2
+"""The level of the feature ``transaction.version`` from which each transaction has an epoch of its own (KIP-890)."""
 _SNAPSHOT_HEAD = struct.Struct(">hIi")  # version, CRC-32C of what follows it, number of entries
 _SNAPSHOT_ENTRY = struct.Struct(">qhiqiqiq")
 SNAPSHOT_VERSION = 1
@@ -70,6 +73,16 @@ class Duplicate(NamedTuple):
     timestamp: int
 
 
+class Verification(NamedTuple):
+    """``VerificationStateEntry`` (KIP-890): the leader asks, or has asked, the coordinator whether a transaction of this producer may
+    write here. The first batch must carry ``guard``; none may begin beyond ``lowest_sequence``. Any marker voids it."""
+
+    guard: int
+    lowest_sequence: int
+    epoch: int
+    epoch_bump: bool
+
+
 class CompletedTxn(NamedTuple):
     producer_id: int
     first_offset: int
@@ -95,6 +108,56 @@ class ProducerStateManager:
     producers: dict[int, ProducerStateEntry] = field(default_factory=dict)
     ongoing_txns: dict[int, int] = field(default_factory=dict)
     unreplicated_txns: list[CompletedTxn] = field(default_factory=list)
+    verifications: dict[int, Verification] | None = None
+    last_guard: int = NO_GUARD
+
+    def has_ongoing_txn(self, producer_id: int, producer_epoch: int) -> bool:
+        entry = self.producers.get(producer_id)
+        return entry is not None and entry.current_txn_first_offset >= 0 and entry.producer_epoch == producer_epoch
+
+    def start_verification(self, header: BatchHeader, *, epoch_bump: bool = True) -> int:
+        """The guard that the batch must show when it is appended; NO_GUARD where its transaction has records here already.
+
+        Raises LogError(INVALID_PRODUCER_EPOCH). Source: ``UnifiedLog.maybeStartTransactionVerification``.
+        """
+        producer_id, epoch, sequence = header.producer_id, header.producer_epoch, header.base_sequence
+        if self.has_ongoing_txn(producer_id, epoch):
+            return NO_GUARD
+        entry = self.producers.get(producer_id)
+        if entry is not None and epoch < entry.producer_epoch:
+            raise LogError("INVALID_PRODUCER_EPOCH", f"producer {producer_id}: epoch {epoch} < {entry.producer_epoch}")
+        if self.verifications is None:
+            self.verifications = {}
+        known = self.verifications.get(producer_id)
+        if known is None:
+            self.last_guard += 1
+            known = Verification(self.last_guard, sequence, epoch, epoch_bump)
+        elif epoch > known.epoch or (epoch == known.epoch and sequence < known.lowest_sequence):
+            known = known._replace(epoch=epoch, lowest_sequence=sequence)
+        self.verifications[producer_id] = known
+        return known.guard
+
+    def check_verified(self, header: BatchHeader, guard: int) -> None:
+        """Raises LogError: INVALID_TXN_STATE for a batch that would begin a transaction which the coordinator has not confirmed (or
+        that has ended since), OUT_OF_ORDER_SEQUENCE_NUMBER where an earlier batch still waits for confirmation."""
+        known = self.verifications.get(header.producer_id) if self.verifications else None
+        if known is not None and header.base_sequence > known.lowest_sequence:
+            raise LogError(
+                "OUT_OF_ORDER_SEQUENCE_NUMBER",
+                f"producer {header.producer_id}: sequence {header.base_sequence}, but {known.lowest_sequence} is still to come",
+            )
+        if self.has_ongoing_txn(header.producer_id, header.producer_epoch):
+            return
+        if known is None or guard != known.guard:
+            raise LogError("INVALID_TXN_STATE", "Record was not part of an ongoing transaction")
+
+    def _end_verification(self, header: BatchHeader) -> None:
+        """A transactional batch was written: the transaction has begun here, or is over. With transactions v2 a marker leaves the
+        guard of the next transaction alone, which has the marker's own epoch."""
+        if self.verifications and (known := self.verifications.get(header.producer_id)) is not None:
+            if known.epoch_bump and header.is_control_batch and header.producer_epoch == known.epoch:
+                return
+            del self.verifications[header.producer_id]
 
     def check(self, header: BatchHeader, *, from_client: bool = True, mutants: frozenset[str] = frozenset()) -> Duplicate | None:
         """None where the batch may be appended. Changes nothing.
@@ -135,13 +198,18 @@ class ProducerStateManager:
                 f"producer {header.producer_id} epoch {header.producer_epoch}: sequence {first}, expected {expected}",
             )
 
-    def check_marker(self, header: BatchHeader, marker: EndTxnMarker) -> None:
-        """Raises LogError: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED."""
+    def check_marker(self, header: BatchHeader, marker: EndTxnMarker, transaction_version: int = 0) -> None:
+        """Raises LogError: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED.
+
+        With transactions v2 the marker's epoch is beyond that of the records (KIP-1228), unless the same marker comes again.
+        """
         entry = self.producers.get(header.producer_id)
         if entry is None:
             return
-        if header.producer_epoch < entry.producer_epoch:
-            raise LogError("INVALID_PRODUCER_EPOCH", f"producer {header.producer_id}: marker epoch {header.producer_epoch}")
+        epoch, current = header.producer_epoch, entry.producer_epoch
+        repeated = epoch == current and entry.current_txn_first_offset < 0
+        if epoch < current or (transaction_version >= TRANSACTIONS_V2 and epoch == current and not repeated):
+            raise LogError("INVALID_PRODUCER_EPOCH", f"producer {header.producer_id}: marker epoch {epoch}, last epoch {current}")
         if marker.coordinator_epoch < entry.coordinator_epoch:
             raise LogError("TRANSACTION_COORDINATOR_FENCED", f"coordinator epoch {marker.coordinator_epoch}")
 
@@ -160,6 +228,8 @@ class ProducerStateManager:
             transaction = entry.current_txn_first_offset
         if transaction < 0 and header.is_transactional:
             transaction = self.ongoing_txns[producer_id] = first_offset
+        if header.is_transactional:
+            self._end_verification(header)
         self.producers[producer_id] = ProducerStateEntry(epoch, batches, coordinator_epoch, timestamp, transaction)
 
     def complete(self, header: BatchHeader, marker: EndTxnMarker, offset: int) -> CompletedTxn | None:
@@ -168,6 +238,7 @@ class ProducerStateManager:
         entry = self.producers.get(producer_id)
         batches = entry.batches if entry is not None and entry.producer_epoch == epoch else ()
         self.producers[producer_id] = ProducerStateEntry(epoch, batches, marker.coordinator_epoch, header.max_timestamp)
+        self._end_verification(header)
         first_offset = self.ongoing_txns.pop(producer_id, -1)
         if first_offset < 0:
             return None
@@ -184,11 +255,16 @@ class ProducerStateManager:
         if self.unreplicated_txns:
             self.unreplicated_txns = [txn for txn in self.unreplicated_txns if txn.last_offset >= high_watermark]
 
-    def first_unstable_offset(self) -> int | None:
-        """Where the earliest transaction begins that is open, or ended by a marker not yet below the high watermark."""
+    @property
+    def has_unstable_txns(self) -> bool:
+        return bool(self.ongoing_txns or self.unreplicated_txns)
+
+    def first_unstable_offset(self, high_watermark: int) -> int | None:
+        """Where the earliest transaction begins that is open, or ended by a marker not yet below ``high_watermark``. Changes nothing:
+        whoever looks on must not steer."""
         first = min(self.ongoing_txns.values(), default=None)
         for txn in self.unreplicated_txns:
-            if first is None or txn.first_offset < first:
+            if txn.last_offset >= high_watermark and (first is None or txn.first_offset < first):
                 first = txn.first_offset
         return first
 
@@ -203,6 +279,7 @@ class ProducerStateManager:
         self.producers = {}
         self.ongoing_txns = {}
         self.unreplicated_txns = []
+        self.verifications = None
 
     def encode_snapshot(self) -> bytes:
         """Kafka's ``.snapshot``, version 1; of each producer only the last batch."""

@@ -8,6 +8,7 @@ timestamps, as Kafka does.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -181,6 +182,11 @@ class Segment:
     def add_aborted_txn(self, txn: AbortedTxn, disk: Disk) -> None:
         disk.append(self.txn_index_path, _TXN_ENTRY.pack(0, *txn))
         self.aborted_txns.append(txn)
+
+    def aborted_txns_from(self, offset: int) -> Iterator[AbortedTxn]:
+        """Those whose marker lies at ``offset`` or later."""
+        found = self.aborted_txns
+        return found.iterate_from(found.bisect_right(offset - 1, _txn_last_offset))
 
     def load_aborted_txns(self, disk: Disk) -> None:
         """Whole entries only; a torn one at the end is left out."""
