@@ -41,6 +41,10 @@ class OffsetIndex:
         disk.append(self.path, _OFFSET_ENTRY.pack(offset - self.base_offset, position))
         self.entries.append(OffsetPosition(offset, position))
 
+    @property
+    def size_bytes(self) -> int:
+        return len(self.entries) * OFFSET_ENTRY_BYTES
+
     def is_full(self, max_index_bytes: int) -> bool:
         return len(self.entries) >= max_index_bytes // OFFSET_ENTRY_BYTES
 
@@ -85,6 +89,10 @@ class TimeIndex:
             disk.append(self.path, _TIME_ENTRY.pack(timestamp, offset - self.base_offset))
             self.entries.append(TimestampOffset(timestamp, offset))
             self.last_timestamp = timestamp
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.entries) * TIME_ENTRY_BYTES
 
     def is_full(self, max_index_bytes: int) -> bool:
         return len(self.entries) >= max_index_bytes // TIME_ENTRY_BYTES - 1

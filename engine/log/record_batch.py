@@ -219,8 +219,10 @@ def rebuild_batch(
     were.
 
     A horizon that the batch already has stays. The cleaner uses this; with no records it makes the empty batch that
-    keeps a producer's sequence alive.
+    keeps a producer's sequence alive (``DefaultRecordBatch.writeEmptyHeader``: neither compressed nor with a horizon).
     """
+    if not records:
+        return _empty_batch(header)
     attributes = header.attributes
     if compression is not None:
         attributes = attributes & ~COMPRESSION_MASK | compression
@@ -229,8 +231,8 @@ def rebuild_batch(
         attributes |= DELETE_HORIZON_MASK
         base_timestamp = horizon
     else:
-        base_timestamp = header.base_timestamp if compression is not None or not records else records[0].timestamp_ms
-    if attributes & TIMESTAMP_TYPE_MASK or not records:
+        base_timestamp = header.base_timestamp if compression is not None else records[0].timestamp_ms
+    if attributes & TIMESTAMP_TYPE_MASK:
         max_timestamp = header.max_timestamp
     else:
         max_timestamp = max(record.timestamp_ms for record in records)
@@ -248,6 +250,24 @@ def rebuild_batch(
             header.producer_epoch,
             header.base_sequence,
             len(records),
+        ),
+    )
+
+
+def _empty_batch(header: BatchHeader) -> bytes:
+    attributes = header.attributes & ~(COMPRESSION_MASK | DELETE_HORIZON_MASK)
+    return _assemble(
+        b"",
+        (header.base_offset, header.partition_leader_epoch),
+        (
+            attributes,
+            header.last_offset_delta,
+            NO_TIMESTAMP,
+            header.max_timestamp,
+            header.producer_id,
+            header.producer_epoch,
+            header.base_sequence,
+            0,
         ),
     )
 

@@ -8,18 +8,17 @@ in line with what is left.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.log.config import LogConfig
 from engine.log.errors import CorruptBatchError, LogError
 from engine.log.leader_epochs import FILE_NAME, LeaderEpochFileCache
 from engine.log.partition_log import PartitionLog
-from engine.log.record_batch import HEADER_BYTES, LOG_OVERHEAD_BYTES, BatchHeader, check_structure, read_header
+from engine.log.record_batch import BatchHeader, check_structure, read_header
 from engine.log.results import RecoveryReport
-from engine.log.segment import MAX_RELATIVE_OFFSET, BatchEntry, Segment
+from engine.log.segment import MAX_RELATIVE_OFFSET, BatchEntry, Segment, split_batches
+from engine.log.swap import complete_swaps
 from engine.sim.disk import Disk, DiskFullError
-from engine.sim.sequence import Sequence
 
 
 @dataclass(slots=True)
@@ -66,6 +65,7 @@ def _load(
     recovery_point: int,
     log_start_offset: int,
 ) -> PartitionLog:
+    complete_swaps(disk, directory)
     bases = [int(path[-24:-4]) for path in disk.listing(directory + "/") if path.endswith(".log")]
     if not bases:
         for path in disk.listing(directory + "/"):
@@ -108,27 +108,6 @@ def _load(
             segment.flush(disk)
     log.recovery = RecoveryReport(clean, tally.segments, tally.batches, tally.truncated, tally.indexes, tally.reason)
     return log
-
-
-def split_batches(chunks: Sequence[bytes]) -> Iterator[bytes]:
-    """The batches of a log file. A chunk that is one whole batch is passed on as it is; torn and joined ones are cut
-    to size.
-
-    What is no batch comes last, as one piece.
-    """
-    source = iter(chunks)
-    for chunk in source:
-        if len(chunk) >= HEADER_BYTES and int.from_bytes(chunk[8:12], "big") + LOG_OVERHEAD_BYTES == len(chunk):
-            yield chunk
-            continue
-        rest = b"".join((chunk, *source))
-        position = 0
-        while position < len(rest):
-            size = int.from_bytes(rest[position + 8 : position + 12], "big", signed=True) + LOG_OVERHEAD_BYTES
-            if size < HEADER_BYTES or position + size > len(rest):
-                size = len(rest) - position
-            yield rest[position : position + size]
-            position += size
 
 
 def _entry(header: BatchHeader, position: int, data: bytes) -> BatchEntry:

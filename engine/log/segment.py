@@ -15,6 +15,7 @@ import msgspec
 
 from engine.log.index import OffsetIndex, TimeIndex
 from engine.log.producer_state import AbortedTxn
+from engine.log.record_batch import HEADER_BYTES, LOG_OVERHEAD_BYTES
 from engine.sim.disk import Disk
 from engine.sim.sequence import Sequence
 
@@ -56,16 +57,24 @@ class Segment:
     aborted_txns: Sequence[AbortedTxn] = field(default_factory=Sequence)
 
     @classmethod
-    def new(cls, directory: str, base_offset: int, now_ms: int) -> Segment:
+    def new(cls, directory: str, base_offset: int, now_ms: int, suffix: str = "") -> Segment:
+        """``suffix``: what a segment that is not yet part of its log carries behind its files' names (".cleaned")."""
         stem = segment_stem(directory, base_offset)
         return cls(
             base_offset,
             now_ms,
-            stem + ".log",
-            OffsetIndex(stem + ".index", base_offset),
-            TimeIndex(stem + ".timeindex", base_offset),
+            stem + ".log" + suffix,
+            OffsetIndex(stem + ".index" + suffix, base_offset),
+            TimeIndex(stem + ".timeindex" + suffix, base_offset),
             last_modified_ms=now_ms,
         )
+
+    def take_names(self, directory: str) -> None:
+        """Its files have been renamed to those of a segment of the log."""
+        stem = segment_stem(directory, self.base_offset)
+        self.log_path = stem + ".log"
+        self.offset_index.path = stem + ".index"
+        self.time_index.path = stem + ".timeindex"
 
     def create_files(self, disk: Disk) -> None:
         for path in (self.log_path, self.offset_index.path, self.time_index.path):
@@ -74,11 +83,12 @@ class Segment:
 
     @property
     def txn_index_path(self) -> str:
-        return self.log_path[:-4] + ".txnindex"
+        stem, _, suffix = self.log_path.rpartition(".log")
+        return stem + ".txnindex" + suffix
 
     @property
     def snapshot_path(self) -> str:
-        return self.log_path[:-4] + ".snapshot"
+        return self.log_path.rpartition(".log")[0] + ".snapshot"
 
     @property
     def largest_timestamp(self) -> int:
@@ -201,15 +211,36 @@ class Segment:
                 disk.sync(path)
 
     def delete(self, disk: Disk) -> None:
-        for path in (
-            self.log_path,
-            self.offset_index.path,
-            self.time_index.path,
-            self.txn_index_path,
-            self.snapshot_path,
-        ):
+        self.delete_files(disk)
+        if disk.exists(self.snapshot_path):
+            disk.delete(self.snapshot_path)
+
+    def delete_files(self, disk: Disk) -> None:
+        """All but the producers' snapshot, which another segment of the same offset may still need."""
+        for path in (self.log_path, self.offset_index.path, self.time_index.path, self.txn_index_path):
             if disk.exists(path):
                 disk.delete(path)
+
+
+def split_batches(chunks: Sequence[bytes]) -> Iterator[bytes]:
+    """The batches of a log file. A chunk that is one whole batch is passed on as it is; torn and joined ones are cut
+    to size.
+
+    What is no batch comes last, as one piece.
+    """
+    source = iter(chunks)
+    for chunk in source:
+        if len(chunk) >= HEADER_BYTES and int.from_bytes(chunk[8:12], "big") + LOG_OVERHEAD_BYTES == len(chunk):
+            yield chunk
+            continue
+        rest = b"".join((chunk, *source))
+        position = 0
+        while position < len(rest):
+            size = int.from_bytes(rest[position + 8 : position + 12], "big", signed=True) + LOG_OVERHEAD_BYTES
+            if size < HEADER_BYTES or position + size > len(rest):
+                size = len(rest) - position
+            yield rest[position : position + size]
+            position += size
 
 
 def segment_stem(directory: str, base_offset: int) -> str:
