@@ -9,10 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.broker import alter_partition, controller_channel, fetcher, lifecycle, logs, producer_ids, publisher, replication
+from engine.broker import (
+    alter_partition,
+    controller_channel,
+    coordinators,
+    fetcher,
+    lifecycle,
+    logs,
+    producer_ids,
+    publisher,
+    replication,
+)
 from engine.broker.apis import (
     describe_configs,
     fetch,
+    find_coordinator,
     forwarding,
     init_producer_id,
     list_offsets,
@@ -27,6 +38,8 @@ from engine.broker.timers import (
     ControlledShutdownTimeout,
     ControllerCallTimeout,
     ControllerRetry,
+    CoordinatorLoad,
+    CoordinatorWriteExpired,
     FetcherBackoff,
     FetcherTimeout,
     FetchExpired,
@@ -68,6 +81,7 @@ from engine.messages.fetch import (
     ListOffsetsResponse,
     OffsetForLeaderEpochRequest,
 )  # fmt: skip
+from engine.messages.groups import FindCoordinatorRequest
 from engine.messages.instructions import BeginShutdown
 from engine.messages.produce import InitProducerIdRequest, ProduceRequest
 from engine.messages.security import (
@@ -233,6 +247,7 @@ _APIS: dict[type[Any], Handler] = {
     MetadataRequest: metadata.handle,
     InitProducerIdRequest: init_producer_id.handle,
     DescribeConfigsRequest: describe_configs.handle,
+    FindCoordinatorRequest: find_coordinator.handle,
     CreateTopicsRequest: forwarding.handle,
     DeleteTopicsRequest: forwarding.handle,
     CreatePartitionsRequest: forwarding.handle,
@@ -267,6 +282,8 @@ _HANDLERS: dict[type[Any], Handler] = {
     ControllerRetry: controller_channel.on_retry,
     ControllerCallTimeout: _on_call_timeout,
     AlterPartitionRetry: _on_alter_retry,
+    CoordinatorLoad: coordinators.on_load,
+    CoordinatorWriteExpired: coordinators.on_write_expired,
     LifecycleTick: _on_lifecycle_tick,
     IsrShrinkCheck: _on_isr_check,
     HighWatermarkCheckpoint: _on_high_watermark_checkpoint,

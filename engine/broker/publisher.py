@@ -7,7 +7,7 @@ a restarted broker does not act on history.
 
 from __future__ import annotations
 
-from engine.broker import fetcher, logs, replication
+from engine.broker import coordinators, fetcher, logs, replication
 from engine.broker.apis import fetch
 from engine.broker.state import FOLLOWER, LEADER, NEVER_MS, Broker, FollowerState, Replica
 from engine.coordination.quorum_log import Committed
@@ -77,6 +77,7 @@ def _delete_unwanted(broker: Broker, out: Outbox) -> None:
             continue
         fetcher.unfollow(broker, tp)
         replica.role, replica.leader_id, replica.online = FOLLOWER, -1, False
+        coordinators.on_resigned(broker, replica, out)
         del broker.partitions[tp]
         broker.applied.pop(tp, None)
         broker.alter_queue.pop(tp, None)
@@ -113,6 +114,7 @@ def _make_leader(broker: Broker, replica: Replica, partition: PartitionImage, ou
         topic, number = replica.partition
         out.emit(LeaderStarted(broker.broker_id, topic, number, partition.leader_epoch, log.log_end_offset))
         fetch.settle(broker, replica, out)
+        coordinators.on_elected(broker, replica, out)
     replication.maybe_advance_high_watermark(broker, replica, out)
 
 
@@ -144,6 +146,7 @@ def _make_follower(broker: Broker, replica: Replica, partition: PartitionImage, 
     replica.leader_epoch_start_offset = -1
     replica.followers = {}
     if was_leader:
+        coordinators.on_resigned(broker, replica, out)
         replication.fail_acks(broker, replica, "NOT_LEADER_OR_FOLLOWER", out)
         fetch.settle(broker, replica, out)
     if not new_epoch:

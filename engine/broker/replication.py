@@ -5,7 +5,7 @@ Sources: Kafka's ``Partition`` (``maybeIncrementLeaderHW``, ``maybeExpandIsr``, 
 
 from __future__ import annotations
 
-from engine.broker import alter_partition
+from engine.broker import alter_partition, coordinators
 from engine.broker.apis import fetch
 from engine.broker.state import LEADER, UNKNOWN_OFFSET, Broker, FollowerState, PendingAck, Replica
 from engine.events import HighWatermarkAdvanced, IsrExpandProposed, IsrShrinkProposed, ProduceAcknowledged, ProduceRefused
@@ -54,6 +54,8 @@ def maybe_advance_high_watermark(broker: Broker, replica: Replica, out: Outbox) 
     event = out.emit(HighWatermarkAdvanced(broker.broker_id, name, number, old, new))
     if replica.waiting:
         complete_acks(broker, replica, event, out)
+    if replica.shard is not None:
+        coordinators.on_high_watermark(broker, replica, replica.shard, out)
     if replica.consumers:
         fetch.wake_consumers(broker, replica, out)
         out.because(event)

@@ -24,6 +24,7 @@ class BrokerSettings(msgspec.Struct, frozen=True, gc=False):
     auto_create_topics: bool
     controlled_shutdown: bool
     producer_id_expiration_ms: int
+    offsets_commit_timeout_us: int
 
     @classmethod
     def read(cls, configs: dict[str, str]) -> BrokerSettings:
@@ -45,6 +46,7 @@ class BrokerSettings(msgspec.Struct, frozen=True, gc=False):
             auto_create_topics=parse_boolean(static_value(configs, "auto.create.topics.enable")),
             controlled_shutdown=parse_boolean(static_value(configs, "controlled.shutdown.enable")),
             producer_id_expiration_ms=number("producer.id.expiration.ms"),
+            offsets_commit_timeout_us=number("offsets.commit.timeout.ms") * 1000,
         )
 
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from engine.broker.settings import BrokerSettings
 from engine.coordination.quorum_observer import QuorumObserver
+from engine.coordination.shard import Continuation, ShardState
 from engine.log.partition_log import PartitionLog
-from engine.messages.base import Request, TopicPartition
+from engine.messages.base import Request, Response, TopicPartition
 from engine.messages.cluster import AlterPartitionItem
 from engine.messages.fetch import FetchItem, FetchRequest, FetchResult
 from engine.messages.produce import ProduceResult
@@ -49,6 +50,34 @@ class PendingAck(NamedTuple):
     event_id: int
 
 
+class PendingWrite(NamedTuple):
+    """What waits until a coordinator's records, which end below ``required_offset``, are committed (Kafka's deferred events).
+
+    ``replies``: (destination, response) each; ``then`` is handed back to the shard; ``event_id`` is the append.
+    """
+
+    required_offset: int
+    deadline_us: int
+    event_id: int
+    replies: tuple[tuple[str, Response], ...]
+    then: Continuation | None
+
+
+@dataclass(slots=True)
+class CoordinatorShard:
+    """The coordinator over one partition of an internal topic, on the broker that leads it (``CoordinatorRuntime``'s context).
+
+    ``state`` is ahead of what is committed; ``waiting`` ascends by offset. While ``loading``, nothing is answered.
+    """
+
+    state: ShardState
+    leader_epoch: int
+    loading: bool = False
+    waiting: list[PendingWrite] = field(default_factory=list)
+    last_written_offset: int = 0
+    """Behind the last record that this coordinator has written; nobody waits for what it found when it was loaded."""
+
+
 @dataclass(slots=True)
 class Replica:
     """One replica of one partition on this broker (Kafka's ``Partition``). ``isr`` is committed as far as this broker knows,
@@ -74,6 +103,8 @@ class Replica:
     """Clients whose parked fetch covers this partition."""
     online: bool = False
     """The metadata has told this broker its part; until then the log merely lies on the disk."""
+    shard: CoordinatorShard | None = None
+    """Of an internal topic that this broker leads, once somebody has used it."""
 
     @property
     def last_stable_offset(self) -> int:

@@ -67,5 +67,19 @@ class AlterPartitionRetry(Timer, frozen=True, gc=False, tag=True):
     """The ISR changes that wait are proposed again."""
 
 
+class CoordinatorLoad(Timer, frozen=True, gc=False, tag=True):
+    """The log of this partition of an internal topic has been read: its coordinator takes requests from now on."""
+
+    topic: str
+    partition: int
+
+
+class CoordinatorWriteExpired(Timer, frozen=True, gc=False, tag=True):
+    """Records of a coordinator may have waited for their replication as long as they may."""
+
+    topic: str
+    partition: int
+
+
 class Halt(Timer, frozen=True, gc=False, tag=True):
     """The log directory has failed: the process ends."""

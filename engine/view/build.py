@@ -18,6 +18,7 @@ from engine.log.record_batch import CONTROL_MASK
 from engine.log.segment import BatchEntry
 from engine.messages.base import TopicPartition
 from engine.metadata.image import MetadataImage, PartitionImage
+from engine.metadata.internal_topics import INTERNAL_TOPICS
 from engine.sim.disk import Disk
 from engine.sim.kernel import Host, Kernel
 from engine.spec import broker_name
@@ -44,7 +45,6 @@ SHOWN_KINDS = ("broker", "controller", "producer", "consumer")
 TAIL_BUDGET = 150
 """Batches shown over all replicas; at about 160 bytes each, a push stays near 25 KB even where everything moves."""
 MIN_TAIL = 4
-INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state", "__share_group_state")
 
 
 def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:

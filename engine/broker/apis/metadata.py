@@ -22,9 +22,9 @@ from engine.messages.admin import (
 )  # fmt: skip
 from engine.messages.cluster import EnvelopeRequest
 from engine.metadata.image import PartitionImage, TopicImage
+from engine.metadata.internal_topics import INTERNAL_TOPICS, creatable
 from engine.sim.outbox import Outbox
 
-INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state", "__share_group_state")
 AUTO_CREATION = "auto topic creation"
 _LEGAL = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
@@ -67,15 +67,23 @@ def _unknown(broker: Broker, name: str, allow_creation: bool, out: Outbox) -> Me
     """Where it is allowed, asking for a topic creates it; this answer still says that there is none."""
     if not _is_legal(name):
         return MetadataTopic("INVALID_TOPIC_EXCEPTION", name)
-    if allow_creation and broker.settings.auto_create_topics and name not in broker.creating_topics:
-        broker.creating_topics.append(name)
-        number = broker.correlation()
-        create = CreateTopicsRequest(number, (CreatableTopic(name),))
-        controller_channel.call(
-            broker, EnvelopeRequest(number, "User:ANONYMOUS", create), controller_channel.FORWARD, out,
-            within_us=REQUEST_TIMEOUT_US, client=AUTO_CREATION,
-        )  # fmt: skip
+    if allow_creation and broker.settings.auto_create_topics:
+        create_topic(broker, name, out)
     return MetadataTopic("UNKNOWN_TOPIC_OR_PARTITION", name)
+
+
+def create_topic(broker: Broker, name: str, out: Outbox) -> None:
+    """Asks the controller for a topic, unless that is under way (``AutoTopicCreationManager``). Nobody waits for the answer."""
+    if name in broker.creating_topics:
+        return
+    broker.creating_topics.append(name)
+    number = broker.correlation()
+    topic = creatable(name, broker.configs) if name in INTERNAL_TOPICS else CreatableTopic(name)
+    create = CreateTopicsRequest(number, (topic,))
+    controller_channel.call(
+        broker, EnvelopeRequest(number, "User:ANONYMOUS", create), controller_channel.FORWARD, out,
+        within_us=REQUEST_TIMEOUT_US, client=AUTO_CREATION,
+    )  # fmt: skip
 
 
 def _is_legal(name: str) -> bool:
