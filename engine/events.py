@@ -448,10 +448,53 @@ class SegmentRolled(Event, frozen=True, gc=False, tag=True):
 
 
 class SegmentsDeleted(Event, frozen=True, gc=False, tag=True):
+    """``reason``: "retention.ms", "retention.bytes" or "log start offset" (they lay before it)."""
+
     broker: int
     topic: str
     partition: int
     log_start_offset: int
+    reason: str
+    segments: int = 1
+    size_bytes: int = 0
+
+
+class LogStartOffsetAdvanced(Event, frozen=True, gc=False, tag=True):
+    """``reason``: "client delete records request" or, on a follower, "leader offset increment"."""
+
+    broker: int
+    topic: str
+    partition: int
+    old: int
+    new: int
+    reason: str
+
+
+class LogCleaned(Event, frozen=True, gc=False, tag=True):
+    """One clean of one replica's log: what was read ("before") and what of it is left ("after"). ``tombstones_removed``: those whose
+    delete.retention.ms was over. Below ``end_offset`` no key is there twice."""
+
+    broker: int
+    topic: str
+    partition: int
+    first_dirty_offset: int
+    end_offset: int
+    bytes_before: int
+    bytes_after: int
+    records_before: int
+    records_after: int
+    tombstones_removed: int
+    segments_before: int
+    segments_after: int
+    duration_us: int
+
+
+class LogUncleanable(Event, frozen=True, gc=False, tag=True):
+    """The cleaner could not read the log and leaves it alone until the broker restarts."""
+
+    broker: int
+    topic: str
+    partition: int
     reason: str
 
 

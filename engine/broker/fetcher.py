@@ -7,9 +7,11 @@ their high watermark. Sources: ``AbstractFetcherThread``, ``ReplicaFetcherThread
 
 from __future__ import annotations
 
+from engine.broker import cleaner
+from engine.broker.apis.delete_records import LEADER_MOVED
 from engine.broker.state import FOLLOWER, Broker, Fetcher, FollowedPartition, Replica
 from engine.broker.timers import FetcherBackoff, FetcherTimeout
-from engine.events import RecordsReplicated, ReplicaTruncated, SegmentRolled
+from engine.events import LogStartOffsetAdvanced, RecordsReplicated, ReplicaTruncated, SegmentRolled
 from engine.log.errors import LogError
 from engine.messages.base import TopicPartition
 from engine.messages.fetch import (
@@ -208,7 +210,10 @@ def _take(broker: Broker, fetcher: Fetcher, followed: FollowedPartition, result:
         replica.high_watermark = high_watermark
         broker.high_watermarks_changed = True
     if result.log_start_offset > log.log_start_offset and result.log_start_offset <= replica.high_watermark:
+        start = log.log_start_offset
         log.delete_records_before(result.log_start_offset, replica.high_watermark, out.disk)
+        topic, number = partition
+        out.emit(LogStartOffsetAdvanced(broker.broker_id, topic, number, start, log.log_start_offset, LEADER_MOVED))
         moved = True
     if moved:
         followed.item = _item(broker, replica)
@@ -234,7 +239,9 @@ def _on_divergence(broker: Broker, fetcher: Fetcher, followed: FollowedPartition
 def _truncate(broker: Broker, replica: Replica, to_offset: int, out: Outbox) -> None:
     log = replica.log
     before = log.log_end_offset
+    cleaner.before_truncation(broker, replica, to_offset, out)
     if log.truncate_to(to_offset, out.disk, out.now_ms):
+        cleaner.after_truncation(broker, replica, out)
         topic, number = replica.partition
         after = log.log_end_offset
         out.emit(ReplicaTruncated(broker.broker_id, topic, number, before, after, replica.leader_epoch))
@@ -298,7 +305,9 @@ def _reset(broker: Broker, replica: Replica, leader_start: int, leader_end: int,
     if leader_end < before:
         _truncate(broker, replica, leader_end, out)
     elif leader_start > before:
+        cleaner.stop(broker, replica.partition, out)
         log.truncate_fully_and_start_at(leader_start, out.disk, out.now_ms)
+        cleaner.after_truncation(broker, replica, out)
         replica.high_watermark = leader_start
         topic, number = replica.partition
         out.emit(ReplicaTruncated(broker.broker_id, topic, number, before, leader_start, replica.leader_epoch))

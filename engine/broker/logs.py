@@ -15,6 +15,7 @@ from engine.coordination.quorum_log import DIRECTORY as METADATA_DIRECTORY
 from engine.events import LogDirectoryFailed, LogRecovered, SegmentsDeleted
 from engine.log.checkpoint_file import (
     CLEAN_SHUTDOWN_FILE,
+    CLEANER_OFFSET_FILE,
     LOG_START_OFFSET_FILE,
     RECOVERY_POINT_FILE,
     REPLICATION_OFFSET_FILE,
@@ -46,6 +47,8 @@ def boot(broker: Broker, out: Outbox) -> None:
         disk.delete(CLEAN_SHUTDOWN_FILE)
     high_watermarks = read_offsets(disk, REPLICATION_OFFSET_FILE)
     recovery_points = read_offsets(disk, RECOVERY_POINT_FILE)
+    cleaned = read_offsets(disk, CLEANER_OFFSET_FILE)
+    broker.cleaner.checkpoints = {TopicPartition(*key): offset for key, offset in cleaned.items()}
     log_starts = broker.saved_log_starts = read_offsets(disk, LOG_START_OFFSET_FILE)
     cause = out.cause
     for directory in _directories(disk.listing("")):
@@ -143,15 +146,26 @@ def checkpoint_recovery_points(broker: Broker, out: Outbox) -> None:
 
 
 def delete_old_segments(broker: Broker, out: Outbox) -> None:
-    """The retention round: each log by its own configuration (facts 5, 6)."""
+    """The retention round: each log by its own configuration (facts 5, 6). Compacted logs are left to the cleaner, and so is one that it
+    is still at work on (``LogManager.cleanupLogs``)."""
+    for tp, replica in broker.partitions.items():
+        replica.log.remove_expired_producers(out.now_ms)
+        if not replica.log.config.compact and tp != broker.cleaner.partition:
+            apply_retention(broker, replica, out)
+
+
+def apply_retention(broker: Broker, replica: Replica, out: Outbox) -> None:
+    """Deletes what time, size or the log start allow, and tells how much went for which reason."""
+    log = replica.log
+    gone = log.apply_retention(out.now_ms, replica.high_watermark, out.disk)
+    if not gone:
+        return
     cause = out.cause
-    for (topic, number), replica in broker.partitions.items():
-        log = replica.log
-        log.remove_expired_producers(out.now_ms)
-        if not log.apply_retention(out.now_ms, replica.high_watermark, out.disk):
-            continue
+    topic, number = replica.partition
+    for reason in dict.fromkeys([segment.reason for segment in gone]):
+        sizes = [segment.size for segment in gone if segment.reason == reason]
         out.because(cause)
-        out.emit(SegmentsDeleted(broker.broker_id, topic, number, log.log_start_offset, log.config.cleanup_policy))
+        out.emit(SegmentsDeleted(broker.broker_id, topic, number, log.log_start_offset, reason, len(sizes), sum(sizes)))
     out.because(cause)
 
 

@@ -21,6 +21,7 @@ from engine.broker import (
     replication,
 )
 from engine.broker.apis import (
+    delete_records,
     describe_configs,
     fetch,
     find_coordinator,
@@ -31,15 +32,21 @@ from engine.broker.apis import (
     offset_for_leader_epoch,
     produce,
 )  # fmt: skip
+from engine.broker.cleaner import on_step as on_cleaner_step
+from engine.broker.cleaner import on_wake as on_cleaner_wake
+from engine.broker.cleaner import run as run_cleaner
 from engine.broker.settings import MAX_BACKLOG, RECOVERY_POINT_CHECKPOINT_US, BrokerSettings
 from engine.broker.state import Broker, HeldRequest
 from engine.broker.timers import (
     AlterPartitionRetry,
+    CleanerStep,
+    CleanerWake,
     ControlledShutdownTimeout,
     ControllerCallTimeout,
     ControllerRetry,
     CoordinatorLoad,
     CoordinatorWriteExpired,
+    DeleteRecordsExpired,
     FetcherBackoff,
     FetcherTimeout,
     FetchExpired,
@@ -57,6 +64,7 @@ from engine.messages.admin import (
     AlterPartitionReassignmentsRequest,
     CreatePartitionsRequest,
     CreateTopicsRequest,
+    DeleteRecordsRequest,
     DeleteTopicsRequest,
     DescribeConfigsRequest,
     DescribeQuorumRequest,
@@ -155,6 +163,7 @@ def _begin_serving(broker: Broker, out: Outbox) -> None:
     read, and the next heartbeat asks to be unfenced."""
     broker.serving = True
     publisher.publish(broker, out)
+    run_cleaner(broker, out)
     held, broker.backlog = broker.backlog, []
     cause = out.cause
     for item in held:
@@ -247,6 +256,7 @@ _APIS: dict[type[Any], Handler] = {
     MetadataRequest: metadata.handle,
     InitProducerIdRequest: init_producer_id.handle,
     DescribeConfigsRequest: describe_configs.handle,
+    DeleteRecordsRequest: delete_records.handle,
     FindCoordinatorRequest: find_coordinator.handle,
     CreateTopicsRequest: forwarding.handle,
     DeleteTopicsRequest: forwarding.handle,
@@ -274,6 +284,9 @@ _HANDLERS: dict[type[Any], Handler] = {
     ProduceExpired: produce.on_expired,
     FetcherTimeout: fetcher.on_timeout,
     FetcherBackoff: fetcher.on_backoff,
+    CleanerWake: on_cleaner_wake,
+    CleanerStep: on_cleaner_step,
+    DeleteRecordsExpired: delete_records.on_expired,
     BrokerRegistrationResponse: _on_controller_response,
     BrokerHeartbeatResponse: _on_controller_response,
     AlterPartitionResponse: _on_controller_response,

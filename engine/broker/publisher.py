@@ -7,8 +7,8 @@ a restarted broker does not act on history.
 
 from __future__ import annotations
 
-from engine.broker import coordinators, fetcher, logs, replication
-from engine.broker.apis import fetch
+from engine.broker import cleaner, coordinators, fetcher, logs, replication
+from engine.broker.apis import delete_records, fetch
 from engine.broker.state import FOLLOWER, LEADER, NEVER_MS, Broker, FollowerState, Replica
 from engine.coordination.quorum_log import Committed
 from engine.events import FollowerStarted, LeaderStarted
@@ -83,6 +83,8 @@ def _delete_unwanted(broker: Broker, out: Outbox) -> None:
         broker.alter_queue.pop(tp, None)
         replication.fail_acks(broker, replica, "UNKNOWN_TOPIC_OR_PARTITION" if topic is None else "NOT_LEADER_OR_FOLLOWER", out)
         fetch.settle(broker, replica, out)
+        delete_records.on_low_watermark(broker, replica, out)
+        cleaner.forget(broker, tp, out)
         replica.log.delete(out.disk)
         broker.high_watermarks_changed = True
 
@@ -148,6 +150,7 @@ def _make_follower(broker: Broker, replica: Replica, partition: PartitionImage, 
     if was_leader:
         coordinators.on_resigned(broker, replica, out)
         replication.fail_acks(broker, replica, "NOT_LEADER_OR_FOLLOWER", out)
+        delete_records.on_low_watermark(broker, replica, out)
         fetch.settle(broker, replica, out)
     if not new_epoch:
         return

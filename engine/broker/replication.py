@@ -6,7 +6,7 @@ Sources: Kafka's ``Partition`` (``maybeIncrementLeaderHW``, ``maybeExpandIsr``, 
 from __future__ import annotations
 
 from engine.broker import alter_partition, coordinators
-from engine.broker.apis import fetch
+from engine.broker.apis import delete_records, fetch
 from engine.broker.state import LEADER, UNKNOWN_OFFSET, Broker, FollowerState, PendingAck, Replica
 from engine.events import HighWatermarkAdvanced, IsrExpandProposed, IsrShrinkProposed, ProduceAcknowledged, ProduceRefused
 from engine.messages.base import TopicPartition
@@ -185,6 +185,8 @@ def record_follower_fetch(
     follower.broker_epoch = broker_epoch
     if broker_id not in replica.isr and replica.pending_isr is None:
         maybe_expand_isr(broker, replica, broker_id, follower, out)
+    if broker.parked_deletes:
+        delete_records.on_low_watermark(broker, replica, out)
     return moved and maybe_advance_high_watermark(broker, replica, out)
 
 

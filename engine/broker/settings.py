@@ -24,6 +24,9 @@ class BrokerSettings(msgspec.Struct, frozen=True, gc=False):
     auto_create_topics: bool
     controlled_shutdown: bool
     producer_id_expiration_ms: int
+    cleaner_backoff_us: int
+    cleaner_bytes_per_second: int
+    cleaner_map_entries: int
     offsets_commit_timeout_us: int
 
     @classmethod
@@ -46,10 +49,14 @@ class BrokerSettings(msgspec.Struct, frozen=True, gc=False):
             auto_create_topics=parse_boolean(static_value(configs, "auto.create.topics.enable")),
             controlled_shutdown=parse_boolean(static_value(configs, "controlled.shutdown.enable")),
             producer_id_expiration_ms=number("producer.id.expiration.ms"),
+            cleaner_backoff_us=number("log.cleaner.backoff.ms") * 1000,
+            cleaner_bytes_per_second=min(int(float(static_value(configs, "log.cleaner.io.max.bytes.per.second"))), 10**12),
+            cleaner_map_entries=int(number("log.cleaner.dedupe.buffer.size") / 24 * 0.9),
             offsets_commit_timeout_us=number("offsets.commit.timeout.ms") * 1000,
         )
 
 
+MICROSECONDS = 1_000_000
 REQUEST_TIMEOUT_US = 30_000_000
 """``request.timeout.ms`` of the broker: how long it tries to have a forwarded request answered."""
 CONTROLLER_SOCKET_TIMEOUT_US = 30_000_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from engine.broker.cleaner_state import CleanerState, ParkedDelete
 from engine.broker.settings import BrokerSettings
 from engine.coordination.quorum_observer import QuorumObserver
 from engine.coordination.shard import Continuation, ShardState
@@ -208,6 +209,8 @@ class Broker:
     parked_fetches: dict[str, ParkedFetch] = field(default_factory=dict)
     fetch_timers: dict[str, int] = field(default_factory=dict)
     parked_produces: dict[int, ParkedProduce] = field(default_factory=dict)
+    parked_deletes: list[ParkedDelete] = field(default_factory=list)
+    cleaner: CleanerState = field(default_factory=CleanerState)
     next_produce_id: int = 1
     produce_timer_us: int = 0
     next_correlation_id: int = 1

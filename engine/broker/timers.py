@@ -45,6 +45,18 @@ class RetentionCheck(Timer, frozen=True, gc=False, tag=True):
     """Every ``log.retention.check.interval.ms``."""
 
 
+class CleanerWake(Timer, frozen=True, gc=False, tag=True):
+    """Every ``log.cleaner.backoff.ms``, as long as no log is dirty enough."""
+
+
+class CleanerStep(Timer, frozen=True, gc=False, tag=True):
+    """The cleaner has read or written as much as it set out to."""
+
+
+class DeleteRecordsExpired(Timer, frozen=True, gc=False, tag=True):
+    """A parked DeleteRecords request may have waited for its ``timeout_ms``."""
+
+
 class LifecycleTick(Timer, frozen=True, gc=False, tag=True):
     """The next registration attempt or heartbeat."""
 

@@ -34,7 +34,7 @@ from engine.log.record_batch import (
     read_end_txn_marker,
     read_header,
 )
-from engine.log.results import AppendResult, RecoveryReport, TimestampAndOffset
+from engine.log.results import AppendResult, DeletedSegment, RecoveryReport, TimestampAndOffset
 from engine.log.segment import BatchEntry, Segment, segment_stem
 from engine.sim.disk import Disk, DiskFullError
 
@@ -350,9 +350,11 @@ class PartitionLog:
         return self.leader_epochs.end_offset_for(epoch, self.log_end_offset)
 
     def last_stable_offset(self, high_watermark: int) -> int:
-        """min(high watermark, first transaction that is open or whose marker is not below the high watermark)."""
+        """min(high watermark, first transaction that is open or whose marker is not below the high watermark), and never
+        before the log start.
+        """
         unstable = self.producer_state.first_unstable_offset(high_watermark)
-        return high_watermark if unstable is None or unstable > high_watermark else unstable
+        return high_watermark if unstable is None or unstable > high_watermark else max(unstable, self.log_start_offset)
 
     def aborted_txns(self, fetch_offset: int, upper_bound: int) -> list[AbortedTxn]:
         """The aborted transactions that touch [``fetch_offset``, ``upper_bound``), for a read_committed fetch."""
@@ -471,7 +473,7 @@ class PartitionLog:
 
     # Retention
 
-    def apply_retention(self, now_ms: int, high_watermark: int, disk: Disk) -> list[Segment]:
+    def apply_retention(self, now_ms: int, high_watermark: int, disk: Disk) -> list[DeletedSegment]:
         """Deletes the old segments that ``cleanup.policy`` allows; returns them. Source:
         ``UnifiedLog.deleteOldSegments``.
         """

@@ -22,6 +22,14 @@ class TimestampAndOffset(NamedTuple):
     leader_epoch: int
 
 
+class DeletedSegment(NamedTuple):
+    """``reason``: "retention.ms", "retention.bytes" or "log start offset"."""
+
+    base_offset: int
+    size: int
+    reason: str
+
+
 class RecoveryReport(msgspec.Struct, frozen=True):
     """What opening the log found and did."""
 

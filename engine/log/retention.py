@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from engine.log.results import DeletedSegment
 from engine.log.segment import Segment
 from engine.sim.disk import Disk
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from engine.log.partition_log import PartitionLog
 
 
-def delete_old_segments(log: PartitionLog, now_ms: int, high_watermark: int, disk: Disk) -> list[Segment]:
+def delete_old_segments(log: PartitionLog, now_ms: int, high_watermark: int, disk: Disk) -> list[DeletedSegment]:
     """Raises LogError(KAFKA_STORAGE_ERROR) where the segment that must take over cannot be created."""
     config = log.config
     start = log.log_start_offset
@@ -25,7 +26,7 @@ def delete_old_segments(log: PartitionLog, now_ms: int, high_watermark: int, dis
     def below_log_start(segment: Segment, next_base: int | None) -> bool:
         return next_base is not None and next_base <= start
 
-    gone = _delete_while(log, below_log_start, now_ms, high_watermark, disk)
+    gone = _delete_while(log, below_log_start, "log start offset", now_ms, high_watermark, disk)
     if not config.delete:
         return gone
     if config.retention_bytes >= 0:
@@ -39,19 +40,24 @@ def delete_old_segments(log: PartitionLog, now_ms: int, high_watermark: int, dis
             return True
 
         if surplus >= 0:
-            gone += _delete_while(log, surplus_covers, now_ms, high_watermark, disk)
+            gone += _delete_while(log, surplus_covers, "retention.bytes", now_ms, high_watermark, disk)
     if config.retention_ms >= 0:
 
         def expired(segment: Segment, next_base: int | None) -> bool:
             return now_ms - segment.largest_timestamp > config.retention_ms
 
-        gone += _delete_while(log, expired, now_ms, high_watermark, disk)
+        gone += _delete_while(log, expired, "retention.ms", now_ms, high_watermark, disk)
     return gone
 
 
 def _delete_while(
-    log: PartitionLog, predicate: Callable[[Segment, int | None], bool], now_ms: int, high_watermark: int, disk: Disk
-) -> list[Segment]:
+    log: PartitionLog,
+    predicate: Callable[[Segment, int | None], bool],
+    reason: str,
+    now_ms: int,
+    high_watermark: int,
+    disk: Disk,
+) -> list[DeletedSegment]:
     """From the oldest on, as long as the predicate holds. If that takes the active segment too, a new one is rolled
     first.
     """
@@ -70,4 +76,4 @@ def _delete_while(
     for segment in gone:
         segment.delete(disk)
     log.delete_records_before(max(log.segments[0].base_offset, log.log_start_offset), high_watermark, disk)
-    return gone
+    return [DeletedSegment(segment.base_offset, segment.size, reason) for segment in gone]

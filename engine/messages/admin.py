@@ -118,6 +118,32 @@ class UnregisterBrokerRequest(Request, frozen=True, gc=False, tag=True):
     broker_id: int
 
 
+class RecordsToDelete(msgspec.Struct, frozen=True, gc=False):
+    """Everything before ``offset``; -1 is the high watermark."""
+
+    partition: TopicPartition
+    offset: int
+
+
+class DeleteRecordsRequest(Request, frozen=True, gc=False, tag=True):
+    """Goes to the leader of its partitions."""
+
+    items: tuple[RecordsToDelete, ...]
+    timeout_ms: int = 60_000
+
+
+class DeletedRecords(msgspec.Struct, frozen=True, gc=False):
+    """``low_watermark``: where the log of the live replica that is furthest behind starts; -1 with an error."""
+
+    partition: TopicPartition
+    low_watermark: int
+    error: str = "NONE"
+
+
+class DeleteRecordsResponse(Response, frozen=True, gc=False, tag=True):
+    results: tuple[DeletedRecords, ...]
+
+
 class AdminResult(msgspec.Struct, frozen=True, gc=False):
     """The outcome for one resource; ``name`` as Kafka prints it ("orders", "orders-0")."""
 

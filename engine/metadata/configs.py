@@ -167,6 +167,8 @@ BROKER_CONFIGS: dict[str, ConfigDef] = _table(
     _D("group.min.session.timeout.ms", "int", "6000", "The shortest session a classic member may ask for.", 0, dynamic=False),
     _D("leader.imbalance.check.interval.seconds", "long", "300", "How often preferred leaders are restored.", 1, dynamic=False),
     _D("log.cleaner.backoff.ms", "long", "15000", "How long the cleaner sleeps when nothing is to be cleaned.", 0),
+    _D("log.cleaner.dedupe.buffer.size", "long", "134217728", "Memory for the cleaner's map of keys, in bytes.", 1024 * 1024),
+    _D("log.cleaner.io.max.bytes.per.second", "double", "1.7976931348623157E308", "How much the cleaner reads and writes in a second.", 0),
     _D("log.cleaner.threads", "int", "1", "Cleaner threads.", 0),
     _D("log.flush.scheduler.interval.ms", "long", str(LONG_MAX), "How often it is looked whether a log is to be flushed.", dynamic=False),
     _D("log.retention.check.interval.ms", "long", "300000", "How often segments are checked for deletion.", 1, dynamic=False),

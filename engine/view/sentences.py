@@ -99,6 +99,15 @@ def _truncated(event: e.ReplicaTruncated) -> str:
     )
 
 
+def _cleaned(event: e.LogCleaned) -> str:
+    removed = f", {plural(event.tombstones_removed, 'tombstone')} removed for good" if event.tombstones_removed else ""
+    return (
+        f"Broker {event.broker} compacted {_part(event)} up to offset {event.end_offset} in {_duration(event.duration_us)}: of "
+        f"{plural(event.records_before, 'record')} {event.records_after:,} stay, of {plural(event.bytes_before, 'byte')} "
+        f"{event.bytes_after:,}{removed}."
+    )
+
+
 def _sent(event: e.ProduceSent) -> str:
     again = f" again (attempt {event.attempt})" if event.attempt > 1 else ""
     records = plural(event.record_count, "record")
@@ -277,9 +286,14 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     e.ProduceAcknowledged: lambda v: f"Broker {v.broker} acknowledged {_offsets(v)} of {_part(v)} ({_acks(v.acks)}).",
     e.SegmentRolled: lambda v: f"Broker {v.broker} began a new segment of {_part(v)} at offset {v.base_offset}.",
     e.SegmentsDeleted: lambda v: (
-        f"Broker {v.broker} deleted old segments of {_part(v)} ({v.reason}); "
+        f"Broker {v.broker} deleted {plural(v.segments, 'old segment')} of {_part(v)} ({plural(v.size_bytes, 'byte')}; {v.reason}); "
         f"its log now starts at {v.log_start_offset}."
     ),
+    e.LogStartOffsetAdvanced: lambda v: (
+        f"The log start of {_part(v)} on broker {v.broker} moved from {v.old} to {v.new} ({v.reason})."
+    ),
+    e.LogCleaned: _cleaned,
+    e.LogUncleanable: lambda v: f"The cleaner of broker {v.broker} cannot read {_part(v)} and leaves it alone: {v.reason}.",
     e.LogDirectoryFailed: lambda v: f"The log directory of broker {v.broker} failed: {v.reason}.",
     e.CoordinatorLoaded: lambda v: (
         f"Broker {v.broker} now coordinates {_COORDINATED.get(v.topic, 'all')} of {_part(v)}: "
