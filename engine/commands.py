@@ -19,6 +19,7 @@ NodeName = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[
 Partition = Annotated[int, msgspec.Meta(ge=0, lt=limits.MAX_PARTITIONS_PER_TOPIC)]
 BrokerId = Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_BROKERS)]
 Text = Annotated[str, msgspec.Meta(max_length=limits.MAX_VALUE_BYTES)]
+Principal = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_PRINCIPAL)]
 ConfigMap = dict[
     Annotated[str, msgspec.Meta(min_length=1, max_length=100)],
     Annotated[str, msgspec.Meta(max_length=limits.MAX_CONFIG_VALUE)],
@@ -171,6 +172,51 @@ class ReassignPartition(Command, frozen=True, tag=True):
     replicas: Annotated[list[BrokerId], msgspec.Meta(min_length=1, max_length=limits.MAX_BROKERS)] | None
 
 
+class AlterQuota(Command, frozen=True, tag=True):
+    """``kafka-configs.sh`` for users and clients: quotas of a ``user``, of a ``client_id``, or of both together. "" is the default of its kind,
+    None leaves it out."""
+
+    user: Annotated[str, msgspec.Meta(max_length=limits.MAX_PRINCIPAL)] | None = None
+    client_id: Annotated[str, msgspec.Meta(max_length=limits.MAX_CLIENT_NAME)] | None = None
+    set: dict[
+        Annotated[str, msgspec.Meta(pattern=r"^(producer_byte_rate|consumer_byte_rate|request_percentage)\Z")],
+        Annotated[float, msgspec.Meta(gt=0, le=1e15)],
+    ] = {}
+    remove: Annotated[list[Annotated[str, msgspec.Meta(max_length=100)]], msgspec.Meta(max_length=10)] = []
+
+
+class AlterUser(Command, frozen=True, tag=True):
+    """A SCRAM credential: ``password`` creates the user or changes it, None deletes it."""
+
+    name: Principal
+    password: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | None = None
+    mechanism: Annotated[str, msgspec.Meta(pattern=r"^SCRAM-SHA-(256|512)\Z")] = "SCRAM-SHA-512"
+
+
+class CreateAcl(Command, frozen=True, tag=True):
+    """``principal`` as in "User:alice" or "User:*". A cluster's ``resource_name`` is kafka-cluster."""
+
+    principal: Principal
+    operation: Annotated[str, msgspec.Meta(max_length=30)]
+    resource_type: Annotated[str, msgspec.Meta(pattern=r"^(topic|group|cluster|transactional-id)\Z")]
+    resource_name: Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_TOPIC_NAME)]
+    pattern_type: Annotated[str, msgspec.Meta(pattern=r"^(literal|prefixed)\Z")] = "literal"
+    permission: Annotated[str, msgspec.Meta(pattern=r"^(allow|deny)\Z")] = "allow"
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] = "*"
+
+
+class DeleteAcl(Command, frozen=True, tag=True):
+    """Deletes every ACL that matches; an empty field matches anything."""
+
+    principal: Annotated[str, msgspec.Meta(max_length=limits.MAX_PRINCIPAL)] = ""
+    operation: Annotated[str, msgspec.Meta(max_length=30)] = ""
+    resource_type: Annotated[str, msgspec.Meta(pattern=r"^(|topic|group|cluster|transactional-id)\Z")] = ""
+    resource_name: Annotated[str, msgspec.Meta(max_length=limits.MAX_TOPIC_NAME)] = ""
+    pattern_type: Annotated[str, msgspec.Meta(pattern=r"^(|literal|prefixed|match)\Z")] = ""
+    permission: Annotated[str, msgspec.Meta(pattern=r"^(|allow|deny)\Z")] = ""
+    host: Annotated[str, msgspec.Meta(max_length=80)] = ""
+
+
 # -- clients -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +319,10 @@ AnyCommand = (
     | AlterConfig
     | ElectLeader
     | ReassignPartition
+    | AlterQuota
+    | AlterUser
+    | CreateAcl
+    | DeleteAcl
     | CreateProducer
     | Produce
     | StartWorkload

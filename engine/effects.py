@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 from engine import commands as cm
 from engine.messages import admin as am
 from engine.messages import instructions as im
+from engine.messages import security as sm
 from engine.messages.base import Request, TopicPartition
+from engine.metadata import scram
+from engine.metadata.client_quotas import entity
 from engine.world import ADMIN, World, active_segment, create_topic_request, known_partitions, running_workloads
 
 
@@ -94,6 +98,32 @@ def _reassign(world: World, c: cm.ReassignPartition, cause: int) -> None:
     replicas = tuple(c.replicas) if c.replicas is not None else None
     item = am.Reassignment(TopicPartition(c.topic, c.partition), replicas)
     _admin(world, am.AlterPartitionReassignmentsRequest(0, (item,)), cause)
+
+
+def _alter_quota(world: World, c: cm.AlterQuota, cause: int) -> None:
+    ops: list[tuple[str, float | None]] = [*sorted(c.set.items()), *[(name, None) for name in c.remove]]
+    _admin(world, sm.AlterClientQuotasRequest(0, (sm.QuotaAlteration(entity(c.user, c.client_id), tuple(ops)),)), cause)
+
+
+def _alter_user(world: World, c: cm.AlterUser, cause: int) -> None:
+    """The tool salts and hashes; the password goes no further."""
+    if c.password is None:
+        _admin(world, sm.AlterUserScramCredentialsRequest(0, (), ((c.name, c.mechanism),)), cause)
+        return
+    salt = sha256(f"{world.kernel.seed}/{cause}/{c.name}".encode()).digest()[:16]
+    salted = scram.salted_password(c.mechanism, c.password, salt, scram.DEFAULT_ITERATIONS)
+    upsertion = sm.ScramUpsertion(c.name, c.mechanism, scram.DEFAULT_ITERATIONS, salt, salted)
+    _admin(world, sm.AlterUserScramCredentialsRequest(0, (upsertion,)), cause)
+
+
+def _create_acl(world: World, c: cm.CreateAcl, cause: int) -> None:
+    acl = sm.AclBinding(c.resource_type, c.resource_name, c.pattern_type, c.principal, c.host, c.operation, c.permission)
+    _admin(world, sm.CreateAclsRequest(0, (acl,)), cause)
+
+
+def _delete_acl(world: World, c: cm.DeleteAcl, cause: int) -> None:
+    wanted = sm.AclFilter(c.resource_type, c.resource_name, c.pattern_type, c.principal, c.host, c.operation, c.permission)
+    _admin(world, sm.DeleteAclsRequest(0, (wanted,)), cause)
 
 
 def _new_client(world: World, name: str, kind: str, configs: dict[str, str], cause: int) -> None:
@@ -193,6 +223,10 @@ EFFECTS: dict[type[cm.Command], Callable[[World, Any, int], None]] = {
     cm.AlterConfig: _alter_config,
     cm.ElectLeader: _elect,
     cm.ReassignPartition: _reassign,
+    cm.AlterQuota: _alter_quota,
+    cm.AlterUser: _alter_user,
+    cm.CreateAcl: _create_acl,
+    cm.DeleteAcl: _delete_acl,
     cm.CreateProducer: _create_producer,
     cm.Produce: _produce,
     cm.StartWorkload: _start_workload,

@@ -74,6 +74,8 @@ ERRORS: dict[str, KafkaError] = _table(
     (50, "INVALID_TRANSACTION_TIMEOUT", False, "transaction.timeout.ms exceeds the broker's maximum.", "Lower it."),
     (53, "TRANSACTIONAL_ID_AUTHORIZATION_FAILED", False, "The principal may not use this transactional ID.", "Grant it with an ACL."),
     (54, "SECURITY_DISABLED", False, "No authorizer is configured on this broker.", "Set authorizer.class.name and restart."),
+    (55, "OPERATION_NOT_ATTEMPTED", False, "The broker did not try, since another part of the request had failed.",
+     "Mend the part that failed and send all of it again."),
     (56, "KAFKA_STORAGE_ERROR", True, "The disk failed or is full; the log directory is offline.",
      "Free or replace the disk and restart the broker."),
     (58, "SASL_AUTHENTICATION_FAILED", False, "The user does not exist, or the password is wrong.",

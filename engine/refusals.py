@@ -139,6 +139,13 @@ def _check_add_partitions(world: World, command: cm.AddPartitions) -> None:
         raise EngineError(f"count: a lab holds at most {limits.MAX_PARTITIONS} partitions; ask for fewer.", field="count")
 
 
+def _check_quota(world: World, command: cm.AlterQuota) -> None:
+    if command.user is None and command.client_id is None:
+        raise EngineError("user: name a user, a client_id or both; an empty name is the default of its kind.", field="user")
+    if not command.set and not command.remove:
+        raise EngineError("set: name a quota to set or to remove.", field="set")
+
+
 def _check_new_client(world: World, name: str, field: str) -> None:
     if name in world.kernel.hosts:
         raise EngineError(f"{field}: {name!r} is taken; choose another name.", field=field)
@@ -268,6 +275,7 @@ CHECKS: dict[type[cm.Command], Callable[[World, Any], None]] = {
     cm.CorruptDisk: _check_corrupt,
     cm.CreateTopic: _check_create_topic,
     cm.AddPartitions: _check_add_partitions,
+    cm.AlterQuota: _check_quota,
     cm.CreateProducer: _check_create_producer,
     cm.CreateConsumer: _check_create_consumer,
     cm.Produce: _check_produce,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.broker import (
+    admission,
     alter_partition,
     controller_channel,
     coordinators,
@@ -21,6 +22,7 @@ from engine.broker import (
     replication,
 )
 from engine.broker.apis import (
+    acls,
     delete_records,
     describe_configs,
     fetch,
@@ -31,6 +33,7 @@ from engine.broker.apis import (
     metadata,
     offset_for_leader_epoch,
     produce,
+    sasl,
 )  # fmt: skip
 from engine.broker.cleaner import on_step as on_cleaner_step
 from engine.broker.cleaner import on_wake as on_cleaner_wake
@@ -57,6 +60,7 @@ from engine.broker.timers import (
     ProduceExpired,
     RecoveryPointCheckpoint,
     RetentionCheck,
+    Unmute,
 )  # fmt: skip
 from engine.coordination.quorum_observer import QuorumObserver
 from engine.log.errors import LogError
@@ -100,7 +104,9 @@ from engine.messages.security import (
     DescribeAclsRequest,
     DescribeClientQuotasRequest,
     DescribeUserScramCredentialsRequest,
+    SaslAuthenticateRequest,
 )  # fmt: skip
+from engine.metadata.authorizer import StandardAuthorizer
 from engine.sim.disk import DiskFullError
 from engine.sim.outbox import Outbox
 
@@ -116,6 +122,8 @@ class BrokerNode(Broker):
         self.name = out.node
         self.next_correlation_id = out.now + 1  # answers to the process before this one match nothing
         self.settings = BrokerSettings.read(self.configs)
+        self.authorizer = StandardAuthorizer.read(self.configs)
+        self.guarded = self.authorizer.enabled
         try:
             self.quorum = QuorumObserver.boot(self.broker_id, self.controllers, out)
             logs.boot(self, out)
@@ -134,11 +142,16 @@ class BrokerNode(Broker):
                 handler(self, source, body, out)
             elif (api := _APIS.get(type(body))) is not None:
                 if self.serving:
-                    api(self, source, body, out)
+                    if not self.guarded:
+                        api(self, source, body, out)
+                    elif (admitted := admission.enter(self, source, body, out)) is not None:  # type: ignore[arg-type]
+                        api(self, source, admitted, out)
                 elif len(self.backlog) < MAX_BACKLOG:
                     self.backlog.append(HeldRequest(source, body))  # type: ignore[arg-type]
             elif self.quorum.handle(source, body, out):
                 _on_metadata(self, out)
+            if self.guarded and out.effects:
+                admission.leave(self, out)
         except (LogError, DiskFullError) as wrong:
             _on_storage_error(self, wrong, out)
 
@@ -179,6 +192,7 @@ def _on_disconnected(broker: Broker, source: str, notice: Disconnected, out: Out
     broker.quorum.handle(source, notice, out)
     controller_channel.on_disconnected(broker, peer, out)
     fetch.drop_requester(broker, peer)
+    admission.close(broker, peer)
     if peer.startswith(BROKER_PREFIX) and peer[len(BROKER_PREFIX) :].isdigit():
         fetcher.on_disconnected(broker, int(peer[len(BROKER_PREFIX) :]), out)
 
@@ -222,6 +236,12 @@ def _on_begin_shutdown(broker: Broker, source: str, instruction: BeginShutdown, 
 
 def _on_shutdown_timeout(broker: Broker, source: str, timer: ControlledShutdownTimeout, out: Outbox) -> None:
     lifecycle.stop(broker, out)
+
+
+def _on_unmute(broker: Broker, source: str, timer: Unmute, out: Outbox) -> None:
+    request = admission.resume(broker, timer.client, out)
+    if request is not None:
+        _APIS[type(request)](broker, timer.client, request, out)
 
 
 def _on_isr_check(broker: Broker, source: str, timer: IsrShrinkCheck, out: Outbox) -> None:
@@ -269,9 +289,10 @@ _APIS: dict[type[Any], Handler] = {
     ListPartitionReassignmentsRequest: forwarding.handle,
     AlterClientQuotasRequest: forwarding.handle,
     DescribeClientQuotasRequest: forwarding.handle,
-    CreateAclsRequest: forwarding.handle,
-    DeleteAclsRequest: forwarding.handle,
-    DescribeAclsRequest: forwarding.handle,
+    CreateAclsRequest: acls.handle,
+    DeleteAclsRequest: acls.handle,
+    DescribeAclsRequest: acls.handle,
+    SaslAuthenticateRequest: sasl.handle,
     AlterUserScramCredentialsRequest: forwarding.handle,
     DescribeUserScramCredentialsRequest: forwarding.handle,
 }
@@ -303,6 +324,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     RecoveryPointCheckpoint: _on_recovery_point_checkpoint,
     RetentionCheck: _on_retention_check,
     ControlledShutdownTimeout: _on_shutdown_timeout,
+    Unmute: _on_unmute,
     BeginShutdown: _on_begin_shutdown,
     Disconnected: _on_disconnected,
 }

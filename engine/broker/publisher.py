@@ -15,7 +15,16 @@ from engine.events import FollowerStarted, LeaderStarted
 from engine.log.config import LogConfig
 from engine.messages.base import TopicPartition
 from engine.metadata.image import PartitionImage, TopicImage
-from engine.metadata.records import Config, Partition, PartitionChange, RemoveTopic, Topic
+from engine.metadata.records import (
+    AccessControlEntry,
+    ClientQuota,
+    Config,
+    Partition,
+    PartitionChange,
+    RemoveAccessControlEntry,
+    RemoveTopic,
+    Topic,
+)
 from engine.sim.outbox import Outbox
 
 _CHANGES_REPLICAS = (Topic, RemoveTopic, Partition, PartitionChange)
@@ -32,6 +41,10 @@ def apply(broker: Broker, committed: Committed, out: Outbox) -> None:
                 replicas_changed = True
             elif isinstance(record, Config):
                 configs_changed = True
+            elif isinstance(record, ClientQuota):
+                broker.guarded = True
+            elif isinstance(record, (AccessControlEntry, RemoveAccessControlEntry)):
+                broker.authorizer.verdicts.clear()
     if not broker.serving:
         return
     if configs_changed:

@@ -24,6 +24,8 @@ class BrokerSettings(msgspec.Struct, frozen=True, gc=False):
     auto_create_topics: bool
     controlled_shutdown: bool
     producer_id_expiration_ms: int
+    quota_window_num: int
+    quota_window_ms: int
     cleaner_backoff_us: int
     cleaner_bytes_per_second: int
     cleaner_map_entries: int
@@ -49,6 +51,8 @@ class BrokerSettings(msgspec.Struct, frozen=True, gc=False):
             auto_create_topics=parse_boolean(static_value(configs, "auto.create.topics.enable")),
             controlled_shutdown=parse_boolean(static_value(configs, "controlled.shutdown.enable")),
             producer_id_expiration_ms=number("producer.id.expiration.ms"),
+            quota_window_num=number("quota.window.num"),
+            quota_window_ms=number("quota.window.size.seconds") * 1000,
             cleaner_backoff_us=number("log.cleaner.backoff.ms") * 1000,
             cleaner_bytes_per_second=min(int(float(static_value(configs, "log.cleaner.io.max.bytes.per.second"))), 10**12),
             cleaner_map_entries=int(number("log.cleaner.dedupe.buffer.size") / 24 * 0.9),

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.broker.cleaner_state import CleanerState, ParkedDelete
+from engine.broker.rates import Usage
 from engine.broker.settings import BrokerSettings
 from engine.coordination.quorum_observer import QuorumObserver
 from engine.coordination.shard import Continuation, ShardState
@@ -17,6 +19,8 @@ from engine.messages.base import Request, Response, TopicPartition
 from engine.messages.cluster import AlterPartitionItem
 from engine.messages.fetch import FetchItem, FetchRequest, FetchResult
 from engine.messages.produce import ProduceResult
+from engine.metadata.authorizer import StandardAuthorizer
+from engine.metadata.client_quotas import Sensor
 from engine.metadata.image import MetadataImage, PartitionImage
 
 LEADER, FOLLOWER = "leader", "follower"
@@ -181,6 +185,19 @@ class HeldRequest:
 
 
 @dataclass(slots=True)
+class Channel:
+    """A client's connection, as far as the broker must remember it: the user of its SASL session ("" is nobody), the requests that wait
+    in the socket while it is muted, the bytes of those under way, and what was denied of them, by correlation ID."""
+
+    client_id: str
+    user: str = ""
+    muted_until_us: int = 0
+    held: deque[Request] = field(default_factory=deque)
+    asked_bytes: dict[int, int] = field(default_factory=dict)
+    denied: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Broker:
     """``fenced`` is what the controller last said; ``serving`` once the metadata is loaded and requests are taken."""
 
@@ -225,6 +242,12 @@ class Broker:
     creating_topics: list[str] = field(default_factory=list)
     backlog: list[HeldRequest] = field(default_factory=list)
     high_watermarks_changed: bool = False
+    guarded: bool = False
+    """Requests pass ``admission``: there is an authorizer, or there has been a quota since the start."""
+    authorizer: StandardAuthorizer = field(default_factory=StandardAuthorizer)
+    channels: dict[str, Channel] = field(default_factory=dict)
+    usage: dict[Sensor, Usage] = field(default_factory=dict)
+    """What the quotas here measure."""
     saved_recovery_points: dict[tuple[str, int], int] = field(default_factory=dict)
     saved_log_starts: dict[tuple[str, int], int] = field(default_factory=dict)
     applied: dict[TopicPartition, PartitionImage] = field(default_factory=dict)

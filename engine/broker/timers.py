@@ -93,5 +93,11 @@ class CoordinatorWriteExpired(Timer, frozen=True, gc=False, tag=True):
     partition: int
 
 
+class Unmute(Timer, frozen=True, gc=False, tag=True):
+    """The throttle time of a client's channel is over: what waits in its socket is read."""
+
+    client: str
+
+
 class Halt(Timer, frozen=True, gc=False, tag=True):
     """The log directory has failed: the process ends."""

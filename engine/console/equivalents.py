@@ -76,6 +76,48 @@ def _alter_config(command: c.AlterConfig) -> str:
     return shlex.join(words)
 
 
+def _of_entity(command: c.AlterQuota) -> list[str]:
+    words = []
+    for kind, name in (("users", command.user), ("clients", command.client_id)):
+        if name is not None:
+            words += ["--entity-type", kind, *(["--entity-name", name] if name else ["--entity-default"])]
+    return words
+
+
+def _alter_quota(command: c.AlterQuota) -> str:
+    words = ["kafka-configs.sh", "--alter", *_of_entity(command)]
+    if command.set:
+        pairs = [f"{name}={value:.0f}" if value % 1 == 0 else f"{name}={value}" for name, value in command.set.items()]
+        words += ["--add-config", ",".join(pairs)]
+    if command.remove:
+        words += ["--delete-config", ",".join(command.remove)]
+    return shlex.join(words)
+
+
+def _alter_user(command: c.AlterUser) -> str:
+    words = ["kafka-configs.sh", "--alter", "--entity-type", "users", "--entity-name", command.name]
+    if command.password is None:
+        return shlex.join([*words, "--delete-config", command.mechanism])
+    return shlex.join([*words, "--add-config", f"{command.mechanism}=[password={command.password}]"])
+
+
+def _of_acl(command: c.CreateAcl | c.DeleteAcl) -> list[str]:
+    words = []
+    if command.principal:
+        words += [f"--{command.permission or 'allow'}-principal", command.principal]
+    if command.host not in ("", "*"):
+        words += [f"--{command.permission or 'allow'}-host", command.host]
+    if command.operation:
+        words += ["--operation", "".join(part.capitalize() for part in command.operation.split("-"))]
+    if command.resource_type == "cluster":
+        words.append("--cluster")
+    elif command.resource_type:
+        words += [f"--{command.resource_type}", command.resource_name or "*"]
+    if command.pattern_type not in ("", "literal"):
+        words += ["--resource-pattern-type", command.pattern_type]
+    return words
+
+
 def _elect(command: c.ElectLeader) -> str:
     words = ["kafka-leader-election.sh", "--election-type", command.election.upper()]
     if command.topic is None:
@@ -174,6 +216,10 @@ _LINES: dict[type[Command], Callable[[Any], str]] = {
     c.AlterConfig: _alter_config,
     c.ElectLeader: _elect,
     c.ReassignPartition: _reassign,
+    c.AlterQuota: _alter_quota,
+    c.AlterUser: _alter_user,
+    c.CreateAcl: lambda v: shlex.join(["kafka-acls.sh", "--add", *_of_acl(v)]),
+    c.DeleteAcl: lambda v: shlex.join(["kafka-acls.sh", "--remove", "--force", *_of_acl(v)]),
     c.CreateProducer: lambda v: shlex.join(["kafka-console-producer.sh", "--topic", "TOPIC", *_client_options(v.configs)]),
     c.Produce: _produce,
     c.StartWorkload: _workload,

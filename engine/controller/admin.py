@@ -32,6 +32,7 @@ from engine.messages.security import (
     DescribeClientQuotasResponse,
     DescribeUserScramCredentialsRequest,
     DescribeUserScramCredentialsResponse,
+    QuotaAlteration,
 )  # fmt: skip
 from engine.metadata.client_quotas import spell_entity
 
@@ -105,10 +106,10 @@ def _list_reassignments(decision: Decision, request: ListPartitionReassignmentsR
 
 
 def _alter_quotas(decision: Decision, request: AlterClientQuotasRequest) -> Response:
-    results = []
-    for item in request.entries:
-        results.append(_attempt(spell_entity(item.entity), lambda item=item: client_quotas.alter(decision, item)))  # type: ignore[misc]
-    return _response(request, tuple(results))
+    def attempt(item: QuotaAlteration) -> AdminResult:
+        return _attempt(spell_entity(item.entity), lambda: client_quotas.alter(decision, item))
+
+    return _response(request, tuple([attempt(item) for item in request.entries]))
 
 
 def _describe_quotas(decision: Decision, request: DescribeClientQuotasRequest) -> Response:
@@ -137,12 +138,16 @@ def _alter_scram(decision: Decision, request: AlterUserScramCredentialsRequest) 
     twice = "A user credential cannot be altered twice in the same request"
     results = [AdminResult(name, "DUPLICATE_RESOURCE", twice) for name in dict.fromkeys(names) if names.count(name) > 1]
     twins = [result.name for result in results]
-    for user, mechanism in request.deletions:
-        if user not in twins:
-            results.append(_attempt(user, lambda user=user, mechanism=mechanism: scram.delete(decision, user, mechanism)))  # type: ignore[misc]
-    for item in request.upsertions:
-        if item.user not in twins:
-            results.append(_attempt(item.user, lambda item=item: scram.upsert(decision, item)))  # type: ignore[misc]
+    results += [
+        _attempt(user, lambda user=user, mechanism=mechanism: scram.delete(decision, user, mechanism))  # type: ignore[misc]
+        for user, mechanism in request.deletions
+        if user not in twins
+    ]
+    results += [
+        _attempt(item.user, lambda item=item: scram.upsert(decision, item))  # type: ignore[misc]
+        for item in request.upsertions
+        if item.user not in twins
+    ]
     return _response(request, tuple(results))
 
 

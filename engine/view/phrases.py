@@ -75,6 +75,46 @@ def _alter_config(command: c.AlterConfig) -> str:
     return f"{' and '.join(changes) or 'change nothing'} for {of}"
 
 
+def _entity(command: c.AlterQuota) -> str:
+    parts = []
+    if command.user is not None:
+        parts.append(f"user {command.user}" if command.user else "every user without a quota of his own")
+    if command.client_id is not None:
+        parts.append(f"client {command.client_id}" if command.client_id else "every client without a quota of its own")
+    return " as ".join(reversed(parts))
+
+
+def _quota(command: c.AlterQuota) -> str:
+    changes = [f"set {name}={value:g}" if value < 1e5 else f"set {name}={value:.0f}" for name, value in command.set.items()]
+    changes += [f"remove {preview(name)}" for name in command.remove]
+    return f"{' and '.join(changes) or 'change nothing'} for {_entity(command)}"
+
+
+def _resource(command: c.CreateAcl | c.DeleteAcl) -> str:
+    kind = command.resource_type.replace("transactional-id", "transactional ID")
+    if kind == "cluster":
+        return "the cluster"
+    if command.resource_name in ("", "*"):
+        return f"every {kind or 'resource'}"
+    which = "every" if command.pattern_type == "prefixed" else ""
+    name = preview(command.resource_name)
+    return f"{which} {kind} that begins with {name}" if which else f"{kind} {name}".strip()
+
+
+def _create_acl(command: c.CreateAcl) -> str:
+    who = "everybody" if command.principal == "User:*" else preview(command.principal)
+    what = "everything" if command.operation == "all" else command.operation
+    host = "" if command.host == "*" else f" from {command.host}"
+    return f"{command.permission} {who} {what} on {_resource(command).strip()}{host}"
+
+
+def _delete_acl(command: c.DeleteAcl) -> str:
+    of = f" of {preview(command.principal)}" if command.principal else ""
+    what = f" to {command.operation}" if command.operation else ""
+    kind = f"{command.permission} " if command.permission else ""
+    return f"delete the {kind}ACLs{of}{what} on {_resource(command).strip()}"
+
+
 def _elect(command: c.ElectLeader) -> str:
     if command.topic is None:
         where = "all partitions"
@@ -134,6 +174,10 @@ _PHRASES: dict[type[Command], Callable[[Any], str]] = {
     c.AlterConfig: _alter_config,
     c.ElectLeader: _elect,
     c.ReassignPartition: _reassign,
+    c.AlterQuota: _quota,
+    c.AlterUser: lambda v: f"{'delete' if v.password is None else 'create'} the {v.mechanism} credential of user {preview(v.name)}",
+    c.CreateAcl: _create_acl,
+    c.DeleteAcl: _delete_acl,
     c.CreateProducer: lambda v: f"start producer {v.name}",
     c.Produce: _produce,
     c.StartWorkload: _workload,

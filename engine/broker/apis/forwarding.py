@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.broker import controller_channel
+from engine.broker import admission, controller_channel
 from engine.broker.apis import metadata
 from engine.broker.settings import REQUEST_TIMEOUT_US
 from engine.broker.state import Broker, ControllerCall
@@ -35,12 +35,11 @@ from engine.messages.security import (
 )  # fmt: skip
 from engine.sim.outbox import Outbox
 
-ANONYMOUS = "User:ANONYMOUS"
 TIMED_OUT = "REQUEST_TIMED_OUT"
 
 
 def handle(broker: Broker, source: str, request: Request, out: Outbox) -> None:
-    envelope = EnvelopeRequest(broker.correlation(), ANONYMOUS, request)
+    envelope = EnvelopeRequest(broker.correlation(), admission.principal_of(broker, source), request)
     controller_channel.call(broker, envelope, controller_channel.FORWARD, out, within_us=REQUEST_TIMEOUT_US, client=source)
 
 

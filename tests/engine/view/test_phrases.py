@@ -69,6 +69,34 @@ SAMPLES: list[tuple[Command, str, str]] = [
         ),
     ),
     (
+        c.AlterQuota("alice", "app", {"producer_byte_rate": 1024, "request_percentage": 2.5}),
+        "set producer_byte_rate=1024 and set request_percentage=2.5 for client app as user alice",
+        (
+            "kafka-configs.sh --alter --entity-type users --entity-name alice --entity-type clients --entity-name app "
+            "--add-config producer_byte_rate=1024,request_percentage=2.5"
+        ),
+    ),
+    (
+        c.AlterQuota(None, "", {}, ["consumer_byte_rate"]),
+        "remove consumer_byte_rate for every client without a quota of its own",
+        "kafka-configs.sh --alter --entity-type clients --entity-default --delete-config consumer_byte_rate",
+    ),
+    (
+        c.AlterUser("alice", "secret"),
+        "create the SCRAM-SHA-512 credential of user alice",
+        "kafka-configs.sh --alter --entity-type users --entity-name alice --add-config 'SCRAM-SHA-512=[password=secret]'",
+    ),
+    (
+        c.CreateAcl("User:alice", "describe-configs", "topic", "pay", "prefixed", "deny"),
+        "deny User:alice describe-configs on every topic that begins with pay",
+        "kafka-acls.sh --add --deny-principal User:alice --operation DescribeConfigs --topic pay --resource-pattern-type prefixed",
+    ),
+    (
+        c.DeleteAcl("User:alice", "read", "topic", "orders"),
+        "delete the ACLs of User:alice to read on topic orders",
+        "kafka-acls.sh --remove --force --allow-principal User:alice --operation Read --topic orders",
+    ),
+    (
         c.CreateProducer("app", {"acks": "1"}),
         "start producer app",
         "kafka-console-producer.sh --topic TOPIC --command-property acks=1",
