@@ -147,6 +147,14 @@ class AddPartitions(Command, frozen=True, tag=True):
     count: Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_PARTITIONS_PER_TOPIC)]
 
 
+class DeleteRecords(Command, frozen=True, tag=True):
+    """Deletes what lies before ``offset`` (-1: the high watermark) by moving the log start; compaction alone forbids it."""
+
+    topic: Topic
+    partition: Partition
+    offset: Annotated[int, msgspec.Meta(ge=-1, le=2**62)] = -1
+
+
 class AlterConfig(Command, frozen=True, tag=True):
     """``resource_type`` "topic" or "broker" (``resource_name`` "" means all brokers). ``remove`` goes back to the default."""
 
@@ -316,6 +324,7 @@ AnyCommand = (
     | CreateTopic
     | DeleteTopic
     | AddPartitions
+    | DeleteRecords
     | AlterConfig
     | ElectLeader
     | ReassignPartition

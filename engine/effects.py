@@ -85,6 +85,11 @@ def _alter_config(world: World, c: cm.AlterConfig, cause: int) -> None:
     _admin(world, am.IncrementalAlterConfigsRequest(0, c.resource_type, c.resource_name, tuple(changes)), cause)
 
 
+def _delete_records(world: World, c: cm.DeleteRecords, cause: int) -> None:
+    item = am.RecordsToDelete(TopicPartition(c.topic, c.partition), c.offset)
+    _admin(world, am.DeleteRecordsRequest(0, (item,)), cause)
+
+
 def _elect(world: World, c: cm.ElectLeader, cause: int) -> None:
     partitions = None
     if c.topic is not None:
@@ -220,6 +225,7 @@ EFFECTS: dict[type[cm.Command], Callable[[World, Any, int], None]] = {
     cm.CreateTopic: _create_topic,
     cm.DeleteTopic: lambda w, c, cause: _admin(w, am.DeleteTopicsRequest(0, (c.topic,)), cause),
     cm.AddPartitions: lambda w, c, cause: _admin(w, am.CreatePartitionsRequest(0, c.topic, c.count), cause),
+    cm.DeleteRecords: _delete_records,
     cm.AlterConfig: _alter_config,
     cm.ElectLeader: _elect,
     cm.ReassignPartition: _reassign,

@@ -1,4 +1,5 @@
-"""The simulated admin client: hands each request to some live broker and keeps the answers for those who read them.
+"""The simulated admin client: hands each request to some live broker and keeps the answers for those who read them. Deleting records is
+asked of the partition's leader, which some broker's metadata names first.
 
 Follows Java's ``KafkaAdminClient``: a call that loses its broker or its time goes to the next one, until default.api.timeout.ms is over.
 """
@@ -15,9 +16,12 @@ from engine.errors import ERRORS
 from engine.events import AdminAnswered
 from engine.messages.admin import (
     AdminResponse,
+    DeleteRecordsRequest,
+    DeleteRecordsResponse,
     DescribeConfigsResponse,
     DescribeQuorumResponse,
     ListPartitionReassignmentsResponse,
+    MetadataRequest,
     MetadataResponse,
 )
 from engine.messages.base import Message, Request, Response, Timer
@@ -37,13 +41,20 @@ RETRIED = frozenset(("NOT_CONTROLLER", "COORDINATOR_NOT_AVAILABLE", "NETWORK_EXC
 """Errors of a whole call after which the next broker is asked. A REQUEST_TIMED_OUT from a broker is an answer: it may have been done."""
 
 
+RETRIED_PARTITIONS = frozenset(
+    ("NOT_LEADER_OR_FOLLOWER", "LEADER_NOT_AVAILABLE", "UNKNOWN_TOPIC_OR_PARTITION", "KAFKA_STORAGE_ERROR", "REQUEST_TIMED_OUT")
+)
+"""Errors of one partition after which its leader is looked up and asked again, as long as default.api.timeout.ms lasts."""
+
+
 class AdminTimer(Timer, frozen=True, gc=False, tag=True):
     """A call's backoff or its whole time is over."""
 
 
 @dataclass(slots=True)
 class Call:
-    """One call under way. ``correlation_id`` -1: it waits for its next attempt."""
+    """One call under way. ``correlation_id`` -1: it waits for its next attempt. ``leader``: who is to be asked, where that matters and is
+    known."""
 
     call_id: int
     request: Request
@@ -52,6 +63,7 @@ class Call:
     correlation_id: int = -1
     attempts: int = 0
     retry_at_us: int = 0
+    leader: int = -1
 
 
 @dataclass(slots=True)
@@ -98,16 +110,26 @@ class AdminNode(ClientNode):
 
     def _attempt(self, call: Call, out: Outbox) -> None:
         """The next broker in turn that has a connection; begins to connect where none has."""
+        if call.leader >= 0:
+            if self.connections.ready(call.leader, out):
+                self._send(call, call.leader, call.request, out)
+            return
+        request: Request = call.request
+        if isinstance(request, DeleteRecordsRequest):
+            request = MetadataRequest(0, tuple(dict.fromkeys([item.partition.topic for item in request.items])))
         count = len(self.brokers)
         for step in range(count):
             broker = self.brokers[(self.turn + step) % count]
             if self.connections.ready(broker, out):
                 self.turn = (self.turn + step + 1) % count
-                out.because(call.cause)
-                call.correlation_id = self.connections.new_correlation_id()
-                request = msgspec.structs.replace(call.request, correlation_id=call.correlation_id)
-                self.connections.send(broker, request, "call", out, items=(call.call_id,))
+                self._send(call, broker, request, out)
                 return
+
+    def _send(self, call: Call, broker: int, request: Request, out: Outbox) -> None:
+        out.because(call.cause)
+        call.correlation_id = self.connections.new_correlation_id()
+        sent = msgspec.structs.replace(request, correlation_id=call.correlation_id)
+        self.connections.send(broker, sent, "call", out, items=(call.call_id,))
 
     def _time_out(self, call: Call, out: Outbox) -> None:
         out.because(call.cause)
@@ -122,7 +144,7 @@ class AdminNode(ClientNode):
                     self._retry(self.calls[call_id], out)
 
     def _retry(self, call: Call, out: Outbox) -> None:
-        call.correlation_id = -1
+        call.correlation_id = call.leader = -1
         settings = self.settings
         wait = backoff_us(out.stream("backoff"), settings.retry_backoff_ms, settings.retry_backoff_max_ms, call.attempts)
         call.attempts += 1
@@ -136,11 +158,30 @@ class AdminNode(ClientNode):
             call = self.calls.get(call_id)
             if call is None:
                 continue
-            if _error_of(body) in RETRIED:
+            if isinstance(call.request, DeleteRecordsRequest):
+                self._on_leader_response(call, body, out)
+            elif _error_of(body) in RETRIED:
                 self._retry(call, out)
             else:
                 self._answer(call, body, (), out)
         self._proceed(out)
+
+    def _on_leader_response(self, call: Call, body: Response, out: Outbox) -> None:
+        """``PartitionLeaderStrategy`` and ``DeleteRecordsHandler``: who leads, then the answer; a leader that has moved is looked up again,
+        and so is one that is not known yet."""
+        assert isinstance(call.request, DeleteRecordsRequest)
+        if isinstance(body, MetadataResponse):
+            wanted = call.request.items[0].partition
+            found = [part for topic in body.topics if topic.name == wanted.topic for part in topic.partitions]
+            call.leader = next((part.leader_id for part in found if part.partition == wanted.partition), -1)
+            if call.leader >= 0:
+                call.correlation_id, call.retry_at_us = -1, 0
+            else:
+                self._retry(call, out)
+        elif isinstance(body, DeleteRecordsResponse) and any(result.error in RETRIED_PARTITIONS for result in body.results):
+            self._retry(call, out)
+        else:
+            self._answer(call, body, (), out)
 
     def _answer(self, call: Call, response: Response, silencers: tuple[int, ...], out: Outbox) -> None:
         del self.calls[call.call_id]
@@ -152,6 +193,10 @@ class AdminNode(ClientNode):
         if isinstance(response, AdminResponse):
             results = tuple((result.name, result.error, result.message) for result in response.results)
             message = response.message
+        elif isinstance(response, DeleteRecordsResponse):
+            results = tuple(
+                (str(result.partition), result.error, _outcome(result.error, result.low_watermark)) for result in response.results
+            )
         elif isinstance(response, DescribeConfigsResponse):
             message = response.message
         error = _error_of(response)
@@ -159,6 +204,15 @@ class AdminNode(ClientNode):
             message = ERRORS[error].meaning
         api = type(call.request).__name__.removesuffix("Request")
         out.emit(AdminAnswered(call.call_id, api, error, results, message), also=silencers)
+
+
+def _outcome(error: str, low_watermark: int) -> str:
+    """What ``kafka-delete-records.sh`` prints for the partition."""
+    if error == "NONE":
+        return f"low_watermark: {low_watermark}"
+    if error == "POLICY_VIOLATION":
+        return "records of a topic are deleted only where its cleanup.policy has delete"
+    return ERRORS[error].meaning if error in ERRORS else ""
 
 
 def _error_of(response: Response) -> str:
@@ -173,6 +227,7 @@ _HANDLERS: dict[type, Handler] = {
     AdminTimer: AdminNode._on_timer,
     MetadataResponse: AdminNode._on_response,
     AdminResponse: AdminNode._on_response,
+    DeleteRecordsResponse: AdminNode._on_response,
     DescribeConfigsResponse: AdminNode._on_response,
     DescribeQuorumResponse: AdminNode._on_response,
     ListPartitionReassignmentsResponse: AdminNode._on_response,

@@ -118,6 +118,12 @@ def _of_acl(command: c.CreateAcl | c.DeleteAcl) -> list[str]:
     return words
 
 
+def _delete_records(command: c.DeleteRecords) -> str:
+    item = f'{{"topic":"{command.topic}","partition":{command.partition},"offset":{command.offset}}}'
+    plan = f'{{"partitions":[{item}],"version":1}}'
+    return f"kafka-delete-records.sh --offset-json-file <(echo {shlex.quote(plan)})"
+
+
 def _elect(command: c.ElectLeader) -> str:
     words = ["kafka-leader-election.sh", "--election-type", command.election.upper()]
     if command.topic is None:
@@ -213,6 +219,7 @@ _LINES: dict[type[Command], Callable[[Any], str]] = {
     c.CreateTopic: _create_topic,
     c.DeleteTopic: lambda v: f"kafka-topics.sh --delete --topic {v.topic}",
     c.AddPartitions: lambda v: f"kafka-topics.sh --alter --topic {v.topic} --partitions {v.count}",
+    c.DeleteRecords: _delete_records,
     c.AlterConfig: _alter_config,
     c.ElectLeader: _elect,
     c.ReassignPartition: _reassign,

@@ -115,6 +115,11 @@ def _delete_acl(command: c.DeleteAcl) -> str:
     return f"delete the {kind}ACLs{of}{what} on {_resource(command).strip()}"
 
 
+def _delete_records(command: c.DeleteRecords) -> str:
+    before = f"offset {command.offset}" if command.offset >= 0 else "the high watermark"
+    return f"delete the records of {command.topic}-{command.partition} before {before}"
+
+
 def _elect(command: c.ElectLeader) -> str:
     if command.topic is None:
         where = "all partitions"
@@ -171,6 +176,7 @@ _PHRASES: dict[type[Command], Callable[[Any], str]] = {
     c.CreateTopic: _create_topic,
     c.DeleteTopic: lambda v: f"delete topic {v.topic}",
     c.AddPartitions: lambda v: f"grow topic {v.topic} to {plural(v.count, 'partition')}",
+    c.DeleteRecords: _delete_records,
     c.AlterConfig: _alter_config,
     c.ElectLeader: _elect,
     c.ReassignPartition: _reassign,

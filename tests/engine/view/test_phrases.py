@@ -46,6 +46,15 @@ SAMPLES: list[tuple[Command, str, str]] = [
         "kafka-topics.sh --create --topic orders --partitions 3 --replication-factor 2 --config cleanup.policy=compact",
     ),
     (c.DeleteTopic("orders"), "delete topic orders", "kafka-topics.sh --delete --topic orders"),
+    (
+        c.DeleteRecords("orders", 0, 40),
+        "delete the records of orders-0 before offset 40",
+        (
+            "kafka-delete-records.sh --offset-json-file "
+            """<(echo '{"partitions":[{"topic":"orders","partition":0,"offset":40}],"version":1}')"""
+        ),
+    ),
+    (c.DeleteRecords("orders", 0), "delete the records of orders-0 before the high watermark", ""),
     (c.AddPartitions("orders", 6), "grow topic orders to 6 partitions", "kafka-topics.sh --alter --topic orders --partitions 6"),
     (
         c.AlterConfig("broker", "", {"min.insync.replicas": "2"}, ["log.retention.ms"]),
