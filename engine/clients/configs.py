@@ -40,6 +40,8 @@ ELSEWHERE = {
     "value.serializer": "in a lab keys and values are text",
     "key.deserializer": "in a lab keys and values are text",
     "value.deserializer": "in a lab keys and values are text",
+    "sasl.jaas.config": "in a lab sasl.username and sasl.password say who the client is, as in librdkafka",
+    "security.protocol": "in a lab a client with a sasl.username connects by SASL and any other by PLAINTEXT",
 }
 """Names that a person knows from Kafka, and why they are not needed here."""
 
@@ -51,6 +53,9 @@ _COMMON = (
     ConfigKey("retry.backoff.ms", "long", "100", 0),
     ConfigKey("retry.backoff.max.ms", "long", "1000", 0),
     ConfigKey("socket.connection.setup.timeout.ms", "long", "10000"),
+    ConfigKey("sasl.username", "string", ""),
+    ConfigKey("sasl.password", "string", ""),
+    ConfigKey("sasl.mechanism", "string", "GSSAPI", allowed=("GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512")),
 )
 
 PRODUCER_KEYS = _keys(
@@ -80,7 +85,38 @@ CONSUMER_KEYS = _keys(
     ConfigKey("isolation.level", "string", "read_uncommitted", allowed=("read_uncommitted", "read_committed")),
     ConfigKey("max.partition.fetch.bytes", "int", "1048576", 0),
     ConfigKey("max.poll.records", "int", "500", 1),
-)
+    ConfigKey("client.rack", "string", ""),
+    ConfigKey("group.id", "string", ""),
+    ConfigKey("group.instance.id", "string", ""),
+    ConfigKey("group.protocol", "string", "classic", allowed=("classic", "consumer")),
+    ConfigKey("group.remote.assignor", "string", ""),
+    ConfigKey("session.timeout.ms", "int", "45000"),
+    ConfigKey("heartbeat.interval.ms", "int", "3000"),
+    ConfigKey("max.poll.interval.ms", "int", "300000", 1),
+    ConfigKey(
+        "partition.assignment.strategy", "string",
+        "org.apache.kafka.clients.consumer.RangeAssignor,org.apache.kafka.clients.consumer.CooperativeStickyAssignor",
+    ),
+    ConfigKey("enable.auto.commit", "boolean", "true"),
+    ConfigKey("auto.commit.interval.ms", "int", "5000", 0),
+    ConfigKey("default.api.timeout.ms", "int", "60000", 0),
+)  # fmt: skip
+
+_GROUP_KEYS = (
+    "group.instance.id", "group.protocol", "group.remote.assignor", "session.timeout.ms", "heartbeat.interval.ms",
+    "max.poll.interval.ms", "partition.assignment.strategy", "enable.auto.commit", "auto.commit.interval.ms", "group.id",
+    "default.api.timeout.ms",
+)  # fmt: skip
+"""Shown only where there is a group."""
+
+ASSIGNORS = {
+    "RangeAssignor": "range",
+    "RoundRobinAssignor": "roundrobin",
+    "StickyAssignor": "sticky",
+    "CooperativeStickyAssignor": "cooperative-sticky",
+}
+"""The classes that Kafka brings along and the names by which they go in the protocol; in a lab either name may be written."""
+_PACKAGE = "org.apache.kafka.clients.consumer."
 
 
 class ProducerConfig(msgspec.Struct, frozen=True):
@@ -93,6 +129,9 @@ class ProducerConfig(msgspec.Struct, frozen=True):
     retry_backoff_ms: int
     retry_backoff_max_ms: int
     socket_connection_setup_timeout_ms: int
+    sasl_username: str
+    sasl_password: str
+    sasl_mechanism: str
     acks: int
     batch_size: int
     buffer_memory: int
@@ -133,6 +172,9 @@ class ConsumerConfig(msgspec.Struct, frozen=True):
     retry_backoff_ms: int
     retry_backoff_max_ms: int
     socket_connection_setup_timeout_ms: int
+    sasl_username: str
+    sasl_password: str
+    sasl_mechanism: str
     allow_auto_create_topics: bool
     auto_offset_reset: str
     fetch_max_bytes: int
@@ -141,6 +183,23 @@ class ConsumerConfig(msgspec.Struct, frozen=True):
     isolation_level: str
     max_partition_fetch_bytes: int
     max_poll_records: int
+    client_rack: str
+    group_id: str
+    group_instance_id: str
+    group_protocol: str
+    group_remote_assignor: str
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
+    max_poll_interval_ms: int
+    partition_assignment_strategy: tuple[str, ...]
+    enable_auto_commit: bool
+    auto_commit_interval_ms: int
+    default_api_timeout_ms: int
+
+    @property
+    def cooperative(self) -> bool:
+        """``RebalanceProtocol.COOPERATIVE``: only where no assignor of the list needs the eager one (fact 42)."""
+        return set(self.partition_assignment_strategy) == {"cooperative-sticky"}
 
     @classmethod
     def from_map(cls, given: dict[str, str]) -> ConsumerConfig:
@@ -152,10 +211,20 @@ class ConsumerConfig(msgspec.Struct, frozen=True):
                 "auto.offset.reset", strategy,
                 "The value must be either 'earliest', 'latest', 'none' or of the format 'by_duration:<PnDTnHnMn.nS>'",
             )  # fmt: skip
-        return msgspec.convert({_field(name): value for name, value in values.items()}, cls)
+        _settle_group(values, given)
+        settled: dict[str, object] = {_field(name): value for name, value in values.items()}
+        settled["partition_assignment_strategy"] = _assignors(str(values["partition.assignment.strategy"]))
+        return msgspec.convert(settled, cls)
 
     def effective(self) -> dict[str, str]:
-        return _shown(self, CONSUMER_KEYS)
+        """Name → value as Kafka prints it; what concerns groups only where there is one."""
+        shown = _shown(self, CONSUMER_KEYS)
+        names = {short: _PACKAGE + long for long, short in ASSIGNORS.items()}
+        shown["partition.assignment.strategy"] = ",".join(names[name] for name in self.partition_assignment_strategy)
+        if not self.group_id:
+            for name in _GROUP_KEYS:
+                del shown[name]
+        return shown
 
 
 def reset_duration_ms(strategy: str) -> int | None:
@@ -176,7 +245,9 @@ def _field(name: str) -> str:
 def _shown(config: ProducerConfig | ConsumerConfig, keys: dict[str, ConfigKey]) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name in keys:
-        value = getattr(config, _field(name))
+        if name.startswith("sasl.") and not config.sasl_username:
+            continue  # nothing to be seen where there is no user
+        value = "[hidden]" if name == "sasl.password" else getattr(config, _field(name))
         shown[name] = ("true" if value else "false") if isinstance(value, bool) else str(value)
     return shown
 
@@ -216,6 +287,45 @@ def _value(key: ConfigKey, text: str) -> str | int | bool:
     if number < key.at_least:
         raise _invalid(key.name, text, f"Value must be at least {key.at_least}")
     return number
+
+
+def _settle_group(values: dict[str, str | int | bool], given: dict[str, str]) -> None:
+    """``ConsumerConfig.postProcessParsedConfig`` and ``Heartbeat``: what does not go together in a group."""
+    if not values["group.id"]:
+        if values["enable.auto.commit"] and "enable.auto.commit" in given:
+            raise EngineError(
+                "enable.auto.commit cannot be set to true when default group id (null) is used.",
+                field="enable.auto.commit", code="INVALID_CONFIG",
+            )  # fmt: skip
+        values["enable.auto.commit"] = False
+    protocol = str(values["group.protocol"])
+    refused: tuple[str, ...] = ("group.remote.assignor",)
+    if protocol == "consumer":
+        refused = ("partition.assignment.strategy", "heartbeat.interval.ms", "session.timeout.ms")
+    for name in refused:
+        if given.get(name):
+            raise EngineError(
+                f"{name} cannot be set when group.protocol={protocol.upper()}", field=name, code="INVALID_CONFIG"
+            )  # fmt: skip
+    if int(values["heartbeat.interval.ms"]) >= int(values["session.timeout.ms"]):
+        raise EngineError(
+            "Heartbeat must be set lower than the session timeout", field="heartbeat.interval.ms", code="INVALID_CONFIG"
+        )
+
+
+def _assignors(text: str) -> tuple[str, ...]:
+    """``range``, or the class's name with or without its package; at least one, none twice."""
+    found: list[str] = []
+    for part in text.split(","):
+        word = part.strip()
+        name = ASSIGNORS.get(word.removeprefix(_PACKAGE), word)
+        if name not in ASSIGNORS.values():
+            known = ", ".join(_PACKAGE + long for long in ASSIGNORS)
+            raise _invalid("partition.assignment.strategy", word[:80], f"a lab knows {known}")
+        if name in found:
+            raise _invalid("partition.assignment.strategy", word[:80], f"the assignor {name} is listed twice")
+        found.append(name)
+    return tuple(found)
 
 
 def _settle_idempotence(values: dict[str, str | int | bool], asked_for: bool) -> None:
