@@ -1,4 +1,4 @@
-"""``python -m engine``: the fault simulator, the replay of one of its seeds, and the engine's benchmarks."""
+"""``python -m engine``: the fault simulator, the replay of what it found, and the engine's benchmarks."""
 
 from __future__ import annotations
 
@@ -6,43 +6,58 @@ import argparse
 import sys
 from collections import Counter
 from os import cpu_count
+from pathlib import Path
 
-from engine.check.fuzz import FAULTS, Campaign, Report
+from engine.check import finding
+from engine.check.arena import Arena, Report
 from engine.check.pool import reports
+from engine.check.profiles import PROFILES
+from engine.check.script import CLEAN, read_transcript, write_transcript
+from engine.errors import EngineError
 from engine.events import Happening
 from engine.view.narrate import clock, level, narrate
 
-ESSENTIAL = (
-    "elections",
-    "quorum elections",
-    "ISR changes",
-    "truncations",
-    "licensed losses",
-    *(f"fault: {f}" for f in FAULTS),
-)
-"""A campaign of many seeds that saw none of one of these has tested nothing there."""
+TRANSCRIPTS = Path("tests/transcripts")
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    fuzz = commands.add_parser("fuzz", help="run many seeds under random faults and check every invariant")
-    fuzz.add_argument("--seeds", type=seed_range, default=range(200), metavar="A:B", help="from A up to, not including, B")
-    fuzz.add_argument("--mutant", action="append", default=[], help="switch a sabotage on, to see it caught")
-    fuzz.add_argument("--jobs", type=int, default=cpu_count() or 1)
-    replay = commands.add_parser("replay", help="run one seed again and tell what happened")
-    replay.add_argument("seed", type=int)
+    _fuzz_arguments(commands.add_parser("fuzz", help="run many seeds under random faults and check every invariant"))
+    replay = commands.add_parser("replay", help="run one seed, or the transcript of a script, again and tell what happened")
+    replay.add_argument("what", metavar="SEED|FILE")
+    replay.add_argument("--profile", choices=sorted(PROFILES), default="replication")
     replay.add_argument("--mutant", action="append", default=[])
     replay.add_argument("--level", choices=("major", "minor", "trace"), default="major")
     commands.add_parser("bench", help="measure the engine on this machine")
     chosen = parser.parse_args(arguments)
     if chosen.command == "fuzz":
-        return run_fuzz(chosen.seeds, tuple(chosen.mutant), chosen.jobs)
+        return run_fuzz(chosen)
     if chosen.command == "replay":
-        return run_replay(chosen.seed, tuple(chosen.mutant), chosen.level)
+        try:
+            return run_replay(chosen.what, chosen.profile, tuple(chosen.mutant), chosen.level)
+        except (EngineError, OSError) as wrong:
+            parser.error(f"{chosen.what}: {wrong}")
     from engine.check.bench import run_bench
 
     return run_bench()
+
+
+def _fuzz_arguments(fuzz: argparse.ArgumentParser) -> None:
+    fuzz.add_argument(
+        "--profile", choices=sorted(PROFILES), default="replication", help="what is drawn: replication alone, or everything"
+    )
+    fuzz.add_argument("--seeds", type=seed_range, default=range(200), metavar="A:B", help="from A up to, not including, B")
+    fuzz.add_argument("--mutant", action="append", default=[], help="switch a sabotage on, to see it caught")
+    fuzz.add_argument("--jobs", type=int, default=cpu_count() or 1)
+    fuzz.add_argument("--no-shrink", action="store_true", help="only name the seeds that failed")
+    fuzz.add_argument(
+        "--write",
+        type=Path,
+        metavar="FOLDER",
+        default=TRANSCRIPTS if TRANSCRIPTS.is_dir() else None,
+        help="where the first failure's transcript goes (under a mutant it is only printed)",
+    )
 
 
 def seed_range(text: str) -> range:
@@ -56,42 +71,68 @@ def seed_range(text: str) -> range:
     return seeds
 
 
-def run_fuzz(seeds: range, mutants: tuple[str, ...], jobs: int) -> int:
+def run_fuzz(chosen: argparse.Namespace) -> int:
     """0 where every seed was clean and, over a thousand seeds or more, nothing essential was missing."""
+    seeds, mutants = chosen.seeds, tuple(chosen.mutant)
     totals: Counter[str] = Counter()
+    licences: Counter[str] = Counter()
     broken: list[Report] = []
     deliveries = 0
-    for report in reports(seeds, mutants, jobs):
+    for report in reports(seeds, mutants, chosen.jobs, chosen.profile):
         totals.update(report.counts)
+        licences.update(report.licences)
         deliveries += report.deliveries
         if report.violation:
             broken.append(report)
             print(f"seed {report.seed}: {report.violation}", flush=True)
     for name in sorted(totals):
         print(f"{totals[name]:>12,} {name}")
+    for reason in sorted(licences):
+        print(f"{licences[reason]:>12,} licensed: {reason}")
     print(f"{deliveries:>12,} deliveries")
-    missing = [name for name in ESSENTIAL if not totals[name]] if len(seeds) >= 1000 else []
+    missing = [name for name in PROFILES[chosen.profile].essential if not totals[name]] if len(seeds) >= 1000 else []
     for name in missing:
         print(f"No {name} in all these seeds: the run proves nothing about that.")
     if broken:
-        print(f"Replay with: python -m engine replay {broken[0].seed}")
+        print(f"Replay with: python -m engine replay {broken[0].seed} --profile {chosen.profile}")
+        if not chosen.no_shrink:
+            tell_finding(chosen.profile, broken[0], mutants, chosen.write)
     print(f"{len(seeds)} seeds, {len(broken)} violations")
     return 1 if broken or missing else 0
 
 
-def run_replay(seed: int, mutants: tuple[str, ...], least: str) -> int:
+def tell_finding(profile: str, report: Report, mutants: tuple[str, ...], folder: Path | None) -> None:
+    """Shrinks the first failure, prints it and writes it where tests find it."""
+    campaign = PROFILES[profile].campaign(report.seed, mutants, ())
+    campaign.run()
+    script = campaign.script()
+    transcript = finding.describe(profile, report, script, finding.shrink_violation(script, report.invariant))
+    print(write_transcript(transcript))
+    if folder is not None and not mutants:
+        print(f"Written to {finding.save(transcript, folder, f'{profile}-{report.seed}')}; a test replays it until it is clean.")
+
+
+def run_replay(what: str, profile: str, mutants: tuple[str, ...], least: str) -> int:
     weights = {"major": 2, "minor": 1, "trace": 0}
 
-    def tell(happening: Happening) -> None:
-        if weights[level(happening.event)] >= weights[least]:
-            print(f"{clock(happening.at_us)}  {narrate(happening.event)}")
+    def tell(fresh: list[Happening]) -> None:
+        for happening in fresh:
+            if weights[level(happening.event)] >= weights[least]:
+                print(f"{clock(happening.at_us)}  {narrate(happening.event)}")
 
-    report = Campaign(seed, mutants, tell).run()
+    expected = CLEAN
+    if what.isdigit():
+        report = PROFILES[profile].campaign(int(what), mutants, (tell,)).run()
+    else:
+        transcript = read_transcript(Path(what).read_text())
+        expected = transcript.expected
+        arena = Arena(transcript.script.spec, transcript.script.seed, (tell,))
+        report = arena.report(lambda: arena.follow(transcript.script))
     for name, count in sorted(report.counts.items()):
         print(f"{count:>12,} {name}")
     print(f"trace hash {report.trace_hash}, {report.deliveries} deliveries, {report.virtual_us / 1e6:.1f} virtual seconds")
-    print(report.violation or f"seed {seed}: no violation")
-    return 1 if report.violation else 0
+    print(report.violation or f"{'seed ' if what.isdigit() else ''}{what}: no violation")
+    return 0 if (report.invariant or CLEAN) == expected else 1
 
 
 if __name__ == "__main__":

@@ -6,34 +6,21 @@ to themselves. Everything follows from the seed; a failing one is replayed with 
 
 from __future__ import annotations
 
-import traceback
-from collections import Counter
 from collections.abc import Callable
-from pathlib import PurePath
 from typing import NamedTuple
-
-import msgspec
 
 from engine import commands as cm
 from engine import world as wd
 from engine.broker.node import BrokerNode
-from engine.check.invariants import Oracle, Violation, partitions_of
-from engine.check.outcome import Outcome
+from engine.check.arena import Arena, Listener, Report
+from engine.check.invariants import partitions_of
 from engine.controller.node import ControllerNode
-from engine.effects import apply
-from engine.errors import EngineError
-from engine.events import Happening
 from engine.messages.base import TopicPartition
-from engine.refusals import check
 from engine.sim.kernel import Host
 from engine.sim.rng import Stream, seed_for
 from engine.spec import ClusterSpec
-from engine.view.phrases import command_text
 
-FORMING_US = 20_000_000
 RUN_US = 20_000_000
-DRAIN_US = 240_000_000
-DRAIN_STEP_US = 2_000_000
 
 CRASHES = ("kill", "power loss", "torn write", "pause", "polite stop")
 NETWORK = ("cut node", "cut pair", "one-way cut", "delay", "loss")
@@ -46,17 +33,6 @@ FAULTS = (*CRASHES, *NETWORK, *DISKS, *CONTROL, *PLOTS, *ADMIN, *CLIENTS)
 """Every kind of fault; a campaign must have seen each."""
 
 
-class Report(msgspec.Struct, frozen=True):
-    """What one seed held. ``violation`` "" is a clean run."""
-
-    seed: int
-    violation: str
-    counts: dict[str, int]
-    trace_hash: str
-    deliveries: int
-    virtual_us: int
-
-
 class Targets(NamedTuple):
     """Whom a fault may befall this time; it takes of these what it needs."""
 
@@ -67,17 +43,12 @@ class Targets(NamedTuple):
     producer: str
 
 
-class Campaign:
-    """One seed: draws a plan, runs it, heals, drains, judges."""
+class Campaign(Arena):
+    """One seed: draws a plan, runs it, heals, drains, judges. What a profile draws, and how it troubles the cluster, its class says."""
 
-    def __init__(self, seed: int, mutants: tuple[str, ...] = (), listen: Callable[[Happening], None] | None = None) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, mutants: tuple[str, ...] = (), listeners: tuple[Listener, ...] = ()) -> None:
         self.stream = Stream(seed_for(seed, "fuzz"))
-        self.listen = listen
-        self.counts: Counter[str] = Counter()
-        self.world = wd.create(self._draw_spec(mutants), seed)
-        self.oracle = Oracle(self.world)
-        self.outcome = Outcome()
+        super().__init__(self._draw_spec(mutants), seed, listeners)
         self.faults = [fault for fault in FAULTS if self.stream.chance(300_000)] or [self._pick(FAULTS)]
         self.pace_us = self.stream.between(200_000, 3_000_000)
 
@@ -102,62 +73,19 @@ class Campaign:
         )
 
     def run(self) -> Report:
-        violation = ""
-        try:
-            self._form()
-            self._start_load()
-            self._trouble()
-            self._heal()
-            self._drain()
-            self.oracle.check_candidates()
-            self.outcome.judge(self.world, self.oracle, self.counts)
-        except Violation as broken:
-            violation = str(broken)
-        except Exception as crash:  # noqa: BLE001 - a node that crashes is a finding like any other, with its seed
-            violation = f"Crash at {self.world.kernel.now} µs: {type(crash).__name__}: {crash} ({_where(crash)})"
-        kernel = self.world.kernel
-        counts = {**self.oracle.counts, **self.counts}
-        trace = f"{kernel.trace & (1 << 64) - 1:016x}"
-        return Report(self.seed, violation, counts, trace, kernel.deliveries, kernel.now)
+        return self.report(self._run)
 
-    def _observe(self, fresh: list[Happening]) -> bool:
-        self.outcome.observe(fresh)
-        if self.listen is not None:
-            for happening in fresh:
-                self.listen(happening)
-        return self.oracle.observe(fresh)
-
-    def _advance(self, by_us: int) -> None:
-        kernel = self.world.kernel
-        kernel.run(kernel.now + by_us, 0, self._observe)
-        kernel.fresh.clear()
-
-    def do(self, command: cm.Command) -> bool:
-        """Commands that make no sense just now are refused and skipped."""
-        try:
-            check(self.world, command)
-        except EngineError:
-            return False
-        apply(self.world, command, command_text(command))
-        self._observe(self.world.kernel.fresh)
-        self.world.kernel.fresh.clear()
-        return True
-
-    # -- phases ---------------------------------------------------------------------------------------------------------------------
-
-    def _form(self) -> None:
-        self._observe(self.world.kernel.fresh)
-        self.world.kernel.fresh.clear()
-        while not wd.formed(self.world):
-            if self.world.kernel.now > FORMING_US:
-                raise Violation("Liveness", self.world.kernel.now, "the cluster did not form")
-            self._advance(100_000)
+    def _run(self) -> None:
+        self.form()
+        self._start_load()
+        self._trouble()
+        self.settle()
 
     def _start_load(self) -> None:
         s = self.stream
         for topic in ("orders", "payments")[: 1 + s.below(2)]:
             self.do(cm.CreateTopic(topic, 1 + s.below(3), 3))
-        self._advance(1_000_000)
+        self.advance(1_000_000)
         for number in range(1 + s.below(2)):
             acks = ("all", "all", "all", "1", "0")[s.below(5)]
             configs = {
@@ -191,7 +119,7 @@ class Campaign:
     def _trouble(self) -> None:
         end = self.world.kernel.now + RUN_US
         while self.world.kernel.now < end:
-            self._advance(1 + self.stream.below(2 * self.pace_us))
+            self.advance(1 + self.stream.below(2 * self.pace_us))
             if self.stream.chance(350_000):
                 self._mend_something()
             else:
@@ -279,7 +207,7 @@ class Campaign:
         late = next(broker for broker in state.replicas if broker not in (leader, heir))
         if late in state.isr:
             self.do(cm.KillNode(f"broker-{late}"))
-            self._advance(10_000_000)
+            self.advance(10_000_000)
         self.do(cm.DegradeNetwork(f"broker-{leader}", controller, delay_ms=1_000 + self.stream.below(2_000), one_way=True))
         self.do(cm.StartNode(f"broker-{late}"))
         for _ in range(100):
@@ -289,74 +217,13 @@ class Campaign:
                 return False
             if replica.pending_isr is not None and late in replica.pending_isr:
                 break
-            self._advance(50_000)
+            self.advance(50_000)
         self.do(cm.CutNetwork(f"broker-{late}", f"broker-{heir}"))
         self.do(cm.ReassignPartition(topic, number, [heir, leader, late]))
-        self._advance(20_000)
+        self.advance(20_000)
         self.do(cm.ElectLeader("preferred", topic, number))
-        self._advance(3_000_000)
+        self.advance(3_000_000)
         return True
-
-    def _heal(self) -> None:
-        self.do(cm.HealNetwork())
-        for host in list(self.world.kernel.hosts.values()):
-            if host.kind in wd.SERVERS:
-                self.do(cm.SlowDisk(host.name, 0))
-                self.do(cm.FreeDisk(host.name))
-            if host.status == "paused":
-                self.do(cm.ResumeNode(host.name))
-        self._start_all()
-        for workload in list(wd.running_workloads(self.world)):
-            self.do(cm.StopWorkload(workload))
-
-    def _start_all(self) -> None:
-        """Again and again while draining: a broker that was stopping politely when the trouble ended goes down later."""
-        for host in list(self.world.kernel.hosts.values()):
-            if host.status == "down":
-                self.do(cm.StartNode(host.name))
-
-    def _drain(self) -> None:
-        end = self.world.kernel.now + DRAIN_US
-        trouble = "nothing was checked"
-        elected = False
-        while self.world.kernel.now < end:
-            self._advance(DRAIN_STEP_US)
-            self._start_all()
-            trouble = self._unsettled()
-            if not trouble:
-                return
-            if not elected and self.world.kernel.now > end - DRAIN_US // 2 and "has no leader" in trouble:
-                elected = True
-                self._elect_whoever_is_left()
-        raise Violation("Liveness", self.world.kernel.now, trouble)
-
-    def _elect_whoever_is_left(self) -> None:
-        """An operator's last resort where every eligible replica lost its disk: an unclean election, with its licence."""
-        image = wd.best_image(self.world)
-        for partition, state in partitions_of(image) if image is not None else []:
-            known = self.oracle.state(partition)
-            if state.leader == -1 and (known.tainted or known.licences):
-                self.do(cm.ElectLeader("unclean", partition.topic, partition.partition))
-
-    def _unsettled(self) -> str:
-        """What still moves; "" once the cluster is whole and idle."""
-        world = self.world
-        if not wd.formed(world):
-            return "not every broker is registered and unfenced"
-        image = wd.best_image(world)
-        assert image is not None
-        for partition, state in partitions_of(image):
-            if state.leader == -1:
-                return f"{partition} has no leader"
-            if state.adding or state.removing:
-                return f"the reassignment of {partition} has not ended"
-            if set(state.isr) != set(state.replicas):
-                return f"the ISR of {partition} is {state.isr} of {state.replicas}"
-            leader = world.kernel.hosts[f"broker-{state.leader}"].node
-            replica = leader.partitions.get(partition) if isinstance(leader, BrokerNode) else None
-            if replica is None or replica.role != "leader" or replica.high_watermark != replica.log.log_end_offset:
-                return f"the leader of {partition} has not committed everything"
-        return self.outcome.unsettled(world)
 
 
 INFLICT: dict[str, Callable[[Campaign, Targets], bool]] = {
@@ -392,13 +259,3 @@ INFLICT: dict[str, Callable[[Campaign, Targets], bool]] = {
 
 def is_active_controller(host: Host) -> bool:
     return isinstance(host.node, ControllerNode) and host.node.active
-
-
-def _where(crash: Exception) -> str:
-    """The innermost line: "fetcher.py:168 in on_response"."""
-    frame = traceback.extract_tb(crash.__traceback__)[-1]
-    return f"{PurePath(frame.filename).name}:{frame.lineno} in {frame.name}"
-
-
-def run_seed(seed: int, mutants: tuple[str, ...] = ()) -> Report:
-    return Campaign(seed, mutants).run()

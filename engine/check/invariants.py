@@ -95,6 +95,10 @@ class Oracle:
             found = self.partitions[partition] = Committed()
         return found
 
+    def licences(self) -> dict[str, int]:
+        """Why a loss is excused → in how many partitions."""
+        return dict(sorted(Counter(reason for known in self.partitions.values() for reason in known.licences).items()))
+
     def fail(self, invariant: str, detail: str) -> None:
         raise Violation(invariant, self.world.kernel.now, detail)
 

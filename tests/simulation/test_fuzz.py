@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from engine.__main__ import main
-from engine.check.fuzz import run_seed
 from engine.check.mutants import REPLICATION_MUTANTS, Mutant
 from engine.check.pool import reports
+from engine.check.profiles import run_seed
 
 MUTANT_SEEDS = 2_000
 
