@@ -135,11 +135,16 @@ def _reassign(command: c.ReassignPartition) -> str:
     return f"move {partition} to brokers {', '.join(map(str, command.replicas))}"
 
 
+def _numbered(template: str) -> str:
+    """The running number is given when the record is made."""
+    return preview(template.replace("{n}", "…"))
+
+
 def _produce(command: c.Produce) -> str:
     what = plural(command.count, "record")
     if command.count == 1:
-        value = "a tombstone" if command.value is None else f'"{preview(command.value)}"'
-        what = value if command.key is None else f'{value} with key "{preview(command.key)}"'
+        value = "a tombstone" if command.value is None else f'"{_numbered(command.value)}"'
+        what = value if command.key is None else f'{value} with key "{_numbered(command.key)}"'
     where = command.topic if command.partition is None else f"{command.topic}-{command.partition}"
     return f"produce {what} to {where}"
 
