@@ -43,6 +43,8 @@ from engine.sim.outbox import Outbox
 TOPIC_FAILED, GROUP_FAILED = FAILED[TOPIC], FAILED[GROUP]
 CLUSTER_FAILED, TRANSACTION_FAILED = FAILED[CLUSTER], FAILED[TRANSACTIONAL_ID]
 T = TypeVar("T")
+TOLD_AGAIN_AFTER_US = 30_000_000
+MAX_TOLD = 100
 
 
 class Inquiry:
@@ -65,6 +67,14 @@ class Inquiry:
         return allowed
 
     def tell(self, operation: str, resource_type: str, name: str) -> None:
+        """Once for a while: a client that asks again and again is told each time, the audience is not."""
+        told = self.broker.channels[self.source].denials_us
+        question, now_us = (operation, resource_type, name), self.out.now
+        if now_us < told.get(question, -TOLD_AGAIN_AFTER_US) + TOLD_AGAIN_AFTER_US:
+            return
+        if len(told) >= MAX_TOLD:
+            told.clear()
+        told[question] = now_us
         self.out.emit(AuthorizationDenied(self.broker.broker_id, self.source, self.principal, operation, resource_type, name))
 
     def topics(self, operation: str, names: Sequence[str]) -> dict[str, bool]:

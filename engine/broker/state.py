@@ -186,15 +186,19 @@ class HeldRequest:
 
 @dataclass(slots=True)
 class Channel:
-    """A client's connection, as far as the broker must remember it: the user of its SASL session ("" is nobody), the requests that wait
-    in the socket while it is muted, the bytes of those under way, and what was denied of them, by correlation ID."""
+    """A client's connection, as far as the broker must remember it: the user of its SASL session ("" is nobody; ``nonce`` while he has not
+    proven it), the requests that wait in the socket while it is muted, the bytes of those under way and what was denied of them, by
+    correlation ID; ``refused`` is whom it failed to be, ``denials_us`` when it was last told what it may not do."""
 
     client_id: str
     user: str = ""
+    nonce: str = ""
     muted_until_us: int = 0
     held: deque[Request] = field(default_factory=deque)
     asked_bytes: dict[int, int] = field(default_factory=dict)
     denied: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    refused: str = ""
+    denials_us: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

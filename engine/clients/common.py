@@ -17,6 +17,8 @@ import msgspec
 from engine.clients.configs import ConsumerConfig, ProducerConfig
 from engine.messages.admin import MetadataRequest, MetadataResponse, MetadataTopic
 from engine.messages.base import Disconnected, Message, Request, Timer, TopicPartition
+from engine.messages.security import SaslAuthenticateRequest, SaslAuthenticateResponse
+from engine.metadata import scram
 from engine.sim.outbox import Outbox
 from engine.sim.rng import Stream
 
@@ -38,7 +40,7 @@ class RequestTimer(Timer, frozen=True, gc=False, tag=True):
 
 
 class ReconnectTimer(Timer, frozen=True, gc=False, tag=True):
-    """The backoff before the next connection to ``broker`` is over."""
+    """The backoff before the next connection to ``broker`` is over, or the time for which the broker throttles this client."""
 
     broker: int
 
@@ -48,7 +50,7 @@ class MetadataTimer(Timer, frozen=True, gc=False, tag=True):
 
 
 class InFlight(msgspec.Struct, frozen=True, gc=False):
-    """One request without its response yet. ``kind``: "connect", "metadata" or what the client calls its own."""
+    """One request without its response yet. ``kind``: "connect", "sasl", "metadata" or what the client calls its own."""
 
     correlation_id: int
     kind: str
@@ -92,7 +94,7 @@ def backoff_us(stream: Stream, initial_ms: int, max_ms: int, failures: int) -> i
 
 @dataclass(slots=True)
 class Connection:
-    """``state``: "disconnected", "connecting" or "ready"."""
+    """``state``: "disconnected", "connecting" or "ready". Before ``throttled_until_us`` nothing is sent: the broker would not read it."""
 
     broker: int
     address: str
@@ -101,6 +103,7 @@ class Connection:
     retry_at_us: int = 0
     in_flight: list[InFlight] = field(default_factory=list)
     timer_runs: bool = False
+    throttled_until_us: int = 0
 
 
 @dataclass(slots=True)
@@ -127,12 +130,40 @@ class Connections:
                 self._connect(connection, out)
             else:
                 out.arm(ReconnectTimer(broker), after_us=connection.retry_at_us - out.now)
+        elif connection.throttled_until_us > out.now:
+            return False
         return connection.state == "ready"
+
+    def obey(self, source: str, throttle_time_ms: int, out: Outbox) -> None:
+        """``NetworkClient.maybeThrottle``: the next request to that broker waits for as long as its response says (KIP-219)."""
+        connection = self.of(source) if throttle_time_ms > 0 else None
+        if connection is not None:
+            connection.throttled_until_us = max(connection.throttled_until_us, out.now + throttle_time_ms * 1000)
+            out.arm(ReconnectTimer(connection.broker), after_us=connection.throttled_until_us - out.now)
+
+    def throttle_time_ms(self, now_us: int) -> int:
+        """For how long some broker still throttles this client."""
+        return max([max(connection.throttled_until_us - now_us, 0) for connection in self.by_broker.values()]) // 1000
 
     def _connect(self, connection: Connection, out: Outbox) -> None:
         connection.state = "connecting"
+        if self.settings.sasl_username:
+            self.authenticate(connection, None, out)
+            return
         probe = MetadataRequest(self.new_correlation_id(), topics=())
         self.send(connection.broker, probe, "connect", out, timeout_ms=self.settings.socket_connection_setup_timeout_ms)
+
+    def authenticate(self, connection: Connection, answer: SaslAuthenticateResponse | None, out: Outbox) -> None:
+        """``SaslClientAuthenticator``: the first message, or the proof that follows the broker's ``answer`` to it."""
+        settings = self.settings
+        mechanism, user = settings.sasl_mechanism, settings.sasl_username
+        nonce, proof = f"{out.stream('sasl').bits():016x}", b""
+        if answer is not None:
+            nonce = answer.nonce
+            salted = scram.salted_password(mechanism, settings.sasl_password, answer.salt, answer.iterations)
+            proof = scram.client_proof(mechanism, salted, scram.auth_message(user, nonce, answer.salt, answer.iterations))
+        request = SaslAuthenticateRequest(self.new_correlation_id(), mechanism, user, nonce, proof)
+        self.send(connection.broker, request, "sasl", out, timeout_ms=settings.socket_connection_setup_timeout_ms)
 
     def new_correlation_id(self) -> int:
         number = self.next_correlation_id
@@ -180,6 +211,7 @@ class Connections:
             out.stream("backoff"), settings.reconnect_backoff_ms, settings.reconnect_backoff_max_ms, connection.failures
         )
         connection.state = "disconnected"
+        connection.throttled_until_us = 0
         connection.failures += 1
         connection.retry_at_us = out.now + wait
         return lost
@@ -207,7 +239,8 @@ class Connections:
         brokers = brokers[start:] + brokers[:start]
         ready = [broker for broker in brokers if self.by_broker[broker].state == "ready"]
         if ready:
-            return min(ready, key=self.in_flight_count)
+            free = [broker for broker in ready if self.by_broker[broker].throttled_until_us <= out.now]
+            return min(free, key=self.in_flight_count) if free else None
         if not any(self.by_broker[broker].state == "connecting" for broker in brokers):
             soonest = min(brokers, key=lambda broker: max(self.by_broker[broker].retry_at_us, out.now))
             self.ready(soonest, out)
@@ -315,6 +348,8 @@ class ClientNode(ABC):
     name: str
     brokers: tuple[int, ...]
     configs: dict[str, str]
+    auth_error: str = field(init=False, default="")
+    """Why the last connection was refused; "" once one was accepted."""
     connections: Connections = field(init=False)
     metadata: Metadata = field(init=False)
 
@@ -355,10 +390,25 @@ class ClientNode(ABC):
         self.metadata.update_requested = True
         if any(entry.kind == "metadata" for entry in lost):
             self.metadata.back_off(self.connections.settings, False, out)
-        own = [entry for entry in lost if entry.kind not in ("connect", "metadata")]
+        own = [entry for entry in lost if entry.kind not in ("connect", "sasl", "metadata")]
         if own:
             self._abandon(connection.broker, own, "NETWORK_EXCEPTION", silencers, out)
         self._proceed(out)
+
+    def _on_sasl(self, source: str, body: SaslAuthenticateResponse, out: Outbox) -> None:
+        """A refusal costs the connection; the next attempt comes after the backoff, as with every other failure."""
+        entry = self.connections.complete(source, body.correlation_id)
+        connection = self.connections.of(source)
+        if entry is None or connection is None:
+            return
+        if body.error != "NONE":
+            self.auth_error = f"SaslAuthenticationException: {body.message or body.error}"
+            self._lose(connection, (), out)
+        elif not body.complete:
+            self.connections.authenticate(connection, body, out)
+        else:
+            connection.state, connection.failures, self.auth_error = "ready", 0, ""
+            self._proceed(out)
 
     def _on_reconnect_timer(self, source: str, body: ReconnectTimer, out: Outbox) -> None:
         self._proceed(out)
@@ -389,4 +439,5 @@ COMMON_HANDLERS: dict[type, Handler] = {
     ReconnectTimer: ClientNode._on_reconnect_timer,
     MetadataTimer: ClientNode._on_metadata_timer,
     MetadataResponse: ClientNode._on_metadata,
+    SaslAuthenticateResponse: ClientNode._on_sasl,
 }

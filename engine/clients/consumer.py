@@ -337,6 +337,7 @@ class ConsumerNode(ClientNode):
         if entry is None:
             return
         self._answered(entry)
+        self.connections.obey(source, body.throttle_time_ms, out)
         if body.error != "NONE":
             for partition in entry.partitions:
                 if partition in self.positions:

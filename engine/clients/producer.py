@@ -44,6 +44,7 @@ from engine.messages.produce import (
 from engine.sim.outbox import Outbox
 
 WAIT_FOR_METADATA = -1
+NOT_ALLOWED = ("CLUSTER_AUTHORIZATION_FAILED", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED")
 FATAL_TOPIC_ERRORS = ("INVALID_TOPIC_EXCEPTION", "TOPIC_AUTHORIZATION_FAILED")
 
 
@@ -139,6 +140,8 @@ class ProducerNode(ClientNode):
         call = BlockedSend(topic, partition, record, record_id, deadline, out.cause, workload)
         result = NO_ROOM if self.blocked else self._try_append(call, out)
         if result in (NO_ROOM, WAIT_FOR_METADATA):
+            if result == WAIT_FOR_METADATA:
+                self.metadata.errors.pop(topic, None)  # what the next answer says counts
             self.blocked.append(call)
             self._count_blocked(workload, 1)
             return True
@@ -162,8 +165,9 @@ class ProducerNode(ClientNode):
         unknown: list[str] = []
         for call in waiting:
             error = self.metadata.errors.get(call.topic, "")
-            if error in FATAL_TOPIC_ERRORS or out.now >= call.deadline_us:
-                self._give_up(call, error if error in FATAL_TOPIC_ERRORS else "", out)
+            refused = self.auth_error if call.topic not in self.metadata.topics else ""
+            if error in FATAL_TOPIC_ERRORS or refused or out.now >= call.deadline_us:
+                self._give_up(call, error if error in FATAL_TOPIC_ERRORS else refused, out)
                 continue
             result = NO_ROOM
             if not no_room and call.topic not in unknown:
@@ -334,6 +338,7 @@ class ProducerNode(ClientNode):
         entry = self.connections.complete(source, body.correlation_id)
         if entry is None:
             return
+        self.connections.obey(source, body.throttle_time_ms, out)
         results = {result.partition: result for result in body.results}
         heard = out.cause
         for batch_id in entry.items:
@@ -455,7 +460,17 @@ class ProducerNode(ClientNode):
             out.emit(ProducerIdAssigned(self.name, body.producer_id, body.producer_epoch))
         else:
             self._id_failed(body.error, out)
+            if body.error in NOT_ALLOWED:
+                self._fail_all(body.error, out)
         self._proceed(out)
+
+    def _fail_all(self, error: str, out: Outbox) -> None:
+        """``Sender.shouldHandleAuthorizationError``: without a producer ID nothing can be sent, and waiting will not help."""
+        heard = out.cause
+        for batch in list(self.accumulator.batches.values()):
+            out.because(heard)
+            self._fail(batch, error, False, (), out)
+        out.because(heard)
 
     def _id_failed(self, error: str, out: Outbox) -> None:
         self.ids.requesting = False

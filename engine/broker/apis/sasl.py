@@ -32,14 +32,16 @@ def handle(broker: Broker, source: str, request: SaslAuthenticateRequest, out: O
         _accept(broker, source, request, out)
         return
     known = broker.image.scram.get((user, mechanism))
-    nonce = f"{request.nonce}{broker.broker_id}"
     salt = known.salt if known is not None else sha256(user.encode()).digest()[:16]
     iterations = known.iterations if known is not None else scram.DEFAULT_ITERATIONS
+    channel = admission.channel_of(broker, source)
     if not request.proof:
-        out.send(source, SaslAuthenticateResponse(number, "NONE", False, nonce, salt, iterations))
+        channel.user, channel.nonce = "", f"{request.nonce}{out.stream('sasl').bits():016x}"
+        out.send(source, SaslAuthenticateResponse(number, "NONE", False, channel.nonce, salt, iterations))
         return
-    message = scram.auth_message(user, nonce, salt, iterations)
-    if known is not None and scram.proves(mechanism, known, message, request.proof):
+    expected, channel.nonce = channel.nonce, ""
+    message = scram.auth_message(user, expected, salt, iterations)
+    if known is not None and expected and scram.proves(mechanism, known, message, request.proof):
         _accept(broker, source, request, out)
     else:
         why = f"Authentication failed during authentication due to invalid credentials with SASL mechanism {mechanism}"
@@ -47,10 +49,14 @@ def handle(broker: Broker, source: str, request: SaslAuthenticateRequest, out: O
 
 
 def _accept(broker: Broker, source: str, request: SaslAuthenticateRequest, out: Outbox) -> None:
-    admission.channel_of(broker, source).user = request.username
+    channel = admission.channel_of(broker, source)
+    channel.user, channel.refused = request.username, ""
     out.send(source, SaslAuthenticateResponse(request.correlation_id, "NONE"))
 
 
 def _refuse(broker: Broker, source: str, request: SaslAuthenticateRequest, error: str, why: str, out: Outbox) -> None:
-    out.emit(AuthenticationFailed(broker.broker_id, source, request.username, request.mechanism, error))
+    channel = admission.channel_of(broker, source)
+    if channel.refused != request.username:  # told once: the client tries again about every second
+        channel.refused = request.username
+        out.emit(AuthenticationFailed(broker.broker_id, source, request.username, request.mechanism, error))
     out.send(source, SaslAuthenticateResponse(request.correlation_id, error, message=why))
