@@ -168,6 +168,18 @@ class ProduceAcknowledged(Event, frozen=True, gc=False, tag=True):
     correlation_id: int
 
 
+class LastStableOffsetAdvanced(Event, frozen=True, gc=False, tag=True):
+    """Told when a transaction begins to hold the last stable offset below the high watermark (``new`` is where) and when it moves on
+    after that; not while it simply follows the high watermark."""
+
+    broker: int
+    topic: str
+    partition: int
+    old: int
+    new: int
+    high_watermark: int
+
+
 class SegmentRolled(Event, frozen=True, gc=False, tag=True):
     broker: int
     topic: str
@@ -226,6 +238,70 @@ class LogUncleanable(Event, frozen=True, gc=False, tag=True):
     reason: str
 
 
+class TransactionStarted(Event, frozen=True, gc=False, tag=True):
+    """On the coordinator, with the transaction's first partition. ``broker`` is the coordinator here and in what follows."""
+
+    broker: int
+    transactional_id: str
+    producer_id: int
+    producer_epoch: int
+    timeout_ms: int
+
+
+class PartitionAddedToTransaction(Event, frozen=True, gc=False, tag=True):
+    broker: int
+    transactional_id: str
+    producer_id: int
+    producer_epoch: int
+    topic: str
+    partition: int
+
+
+class TransactionTimedOut(Event, frozen=True, gc=False, tag=True):
+    """The coordinator's sweep found it open for longer than its transaction.timeout.ms; it is aborted in a new epoch."""
+
+    broker: int
+    transactional_id: str
+    producer_id: int
+    producer_epoch: int
+    open_ms: int
+    timeout_ms: int
+
+
+class TransactionPrepared(Event, frozen=True, gc=False, tag=True):
+    """PrepareCommit or PrepareAbort is committed to ``__transaction_state``: the outcome stands, whoever crashes now. ``producer_epoch``
+    is the one that the markers carry."""
+
+    broker: int
+    transactional_id: str
+    producer_id: int
+    producer_epoch: int
+    committed: bool
+    partition_count: int
+
+
+class TransactionMarkerWritten(Event, frozen=True, gc=False, tag=True):
+    """On the partition's leader: the control record takes an offset."""
+
+    broker: int
+    topic: str
+    partition: int
+    offset: int
+    producer_id: int
+    producer_epoch: int
+    committed: bool
+
+
+class TransactionCompleted(Event, frozen=True, gc=False, tag=True):
+    """All markers are written, and so is CompleteCommit or CompleteAbort."""
+
+    broker: int
+    transactional_id: str
+    producer_id: int
+    producer_epoch: int
+    committed: bool
+
+
 class LogDirectoryFailed(Event, frozen=True, gc=False, tag=True):
     broker: int
     reason: str
@@ -267,6 +343,25 @@ class ProducerIdAssigned(Event, frozen=True, gc=False, tag=True):
     producer: str
     producer_id: int
     producer_epoch: int
+
+
+class ProducerFenced(Event, frozen=True, gc=False, tag=True):
+    """The producer learnt that its transactional ID belongs to a newer one: it can do nothing but close."""
+
+    producer: str
+    transactional_id: str
+    producer_id: int
+    producer_epoch: int
+    error: str
+
+
+class TransactionFailed(Event, frozen=True, gc=False, tag=True):
+    """The producer cannot complete its transaction. ``fatal`` false: it may abort and begin another; true: it can only be closed."""
+
+    producer: str
+    transactional_id: str
+    error: str
+    fatal: bool
 
 
 class ProduceSent(Event, frozen=True, gc=False, tag=True):

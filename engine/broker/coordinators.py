@@ -199,11 +199,13 @@ def write(
     transactional: bool = False,
     then: Continuation | None = None,
     check_min_isr: bool = False,
+    guard: int | None = None,
 ) -> str:
     """Appends one batch as leader and replays it. The reply leaves, and ``then`` is handed back, once the high watermark has passed it.
 
     Returns an error's name where nothing was written (the reply has then left with that error, translated), or "NONE".
-    ``check_min_isr``: as with acks=all, NOT_ENOUGH_REPLICAS where the ISR is too small (the transaction coordinator's way).
+    ``guard``: of a transaction's records, see ``PartitionLog.append_as_leader``. ``check_min_isr``: as with acks=all,
+    NOT_ENOUGH_REPLICAS where the ISR is too small (the transaction coordinator's way).
     """
     replies = () if reply is None else ((destination, reply),)
     replica, error = locate_partition(broker, TopicPartition(topic, partition))
@@ -222,7 +224,7 @@ def write(
             [(key, value, (), now_ms) for key, value in records], producer_id=producer_id, producer_epoch=producer_epoch,
             transactional=transactional,
         )  # fmt: skip
-        error, first = _append(broker, replica, batch, out)
+        error, first = _append(broker, replica, batch, out, guard=guard)
     if error != "NONE":
         _fail(broker, replica, PendingWrite(0, 0, out.cause, replies, then), error, out)
         return error
@@ -291,13 +293,16 @@ def carry_out(broker: Broker, replica: Replica, decision: Decision) -> None:
     _appended(broker, replica, shard, replies, decision.then, out)
 
 
-def _append(broker: Broker, replica: Replica, batch: bytes, out: Outbox, transaction_version: int = 0) -> tuple[str, int]:
+def _append(
+    broker: Broker, replica: Replica, batch: bytes, out: Outbox, transaction_version: int = 0, guard: int | None = None
+) -> tuple[str, int]:
     """(error, first offset). The event that this emits becomes the cause of what follows."""
     log = replica.log
     active = log.segments[-1]
     try:
         appended = log.append_as_leader(
-            batch, replica.leader_epoch, out.now_ms, out.disk, AppendOrigin.COORDINATOR, transaction_version=transaction_version
+            batch, replica.leader_epoch, out.now_ms, out.disk, AppendOrigin.COORDINATOR, guard=guard,
+            transaction_version=transaction_version,
         )
     except LogError as wrong:
         if wrong.code == "KAFKA_STORAGE_ERROR":

@@ -20,11 +20,14 @@ from engine.broker import (
     producer_ids,
     publisher,
     replication,
+    transaction_verification,
+    transactions,
 )
 from engine.broker.apis import (
     acls,
     delete_records,
     describe_configs,
+    describe_transactions,
     fetch,
     find_coordinator,
     forwarding,
@@ -34,6 +37,7 @@ from engine.broker.apis import (
     offset_for_leader_epoch,
     produce,
     sasl,
+    write_txn_markers,
 )  # fmt: skip
 from engine.broker.cleaner import on_step as on_cleaner_step
 from engine.broker.cleaner import on_wake as on_cleaner_wake
@@ -57,11 +61,21 @@ from engine.broker.timers import (
     HighWatermarkCheckpoint,
     IsrShrinkCheck,
     LifecycleTick,
+    MarkerRetry,
+    MarkerTimeout,
     ProduceExpired,
     RecoveryPointCheckpoint,
     RetentionCheck,
+    TransactionalIdExpiry,
+    TransactionSweep,
     Unmute,
+    VerificationRetry,
+    VerificationTimeout,
 )  # fmt: skip
+from engine.broker.transaction_markers import on_disconnected as on_marker_disconnected
+from engine.broker.transaction_markers import on_response as on_markers_written
+from engine.broker.transaction_markers import on_retry as on_marker_retry
+from engine.broker.transaction_markers import on_timeout as on_marker_timeout
 from engine.coordination.quorum_observer import QuorumObserver
 from engine.log.errors import LogError
 from engine.messages.admin import (
@@ -105,6 +119,16 @@ from engine.messages.security import (
     DescribeClientQuotasRequest,
     DescribeUserScramCredentialsRequest,
     SaslAuthenticateRequest,
+)  # fmt: skip
+from engine.messages.transactions import (
+    AddPartitionsToTxnRequest,
+    AddPartitionsToTxnResponse,
+    DescribeProducersRequest,
+    DescribeTransactionRequest,
+    EndTxnRequest,
+    ListTransactionsRequest,
+    WriteTxnMarkersRequest,
+    WriteTxnMarkersResponse,
 )  # fmt: skip
 from engine.metadata.authorizer import StandardAuthorizer
 from engine.sim.disk import DiskFullError
@@ -192,9 +216,12 @@ def _on_disconnected(broker: Broker, source: str, notice: Disconnected, out: Out
     broker.quorum.handle(source, notice, out)
     controller_channel.on_disconnected(broker, peer, out)
     fetch.drop_requester(broker, peer)
+    transaction_verification.on_disconnected(broker, peer, out)
     admission.close(broker, peer)
     if peer.startswith(BROKER_PREFIX) and peer[len(BROKER_PREFIX) :].isdigit():
-        fetcher.on_disconnected(broker, int(peer[len(BROKER_PREFIX) :]), out)
+        number = int(peer[len(BROKER_PREFIX) :])
+        fetcher.on_disconnected(broker, number, out)
+        on_marker_disconnected(broker, number, out)
 
 
 def _on_controller_response(broker: Broker, source: str, response: Any, out: Outbox) -> None:
@@ -278,6 +305,12 @@ _APIS: dict[type[Any], Handler] = {
     DescribeConfigsRequest: describe_configs.handle,
     DeleteRecordsRequest: delete_records.handle,
     FindCoordinatorRequest: find_coordinator.handle,
+    AddPartitionsToTxnRequest: transactions.add_partitions,
+    EndTxnRequest: transactions.end_transaction,
+    WriteTxnMarkersRequest: write_txn_markers.handle,
+    DescribeTransactionRequest: describe_transactions.describe,
+    ListTransactionsRequest: describe_transactions.list_all,
+    DescribeProducersRequest: describe_transactions.describe_producers,
     CreateTopicsRequest: forwarding.handle,
     DeleteTopicsRequest: forwarding.handle,
     CreatePartitionsRequest: forwarding.handle,
@@ -318,6 +351,14 @@ _HANDLERS: dict[type[Any], Handler] = {
     AlterPartitionRetry: _on_alter_retry,
     CoordinatorLoad: coordinators.on_load,
     CoordinatorWriteExpired: coordinators.on_write_expired,
+    AddPartitionsToTxnResponse: transaction_verification.on_response,
+    WriteTxnMarkersResponse: on_markers_written,
+    MarkerRetry: on_marker_retry,
+    MarkerTimeout: on_marker_timeout,
+    VerificationRetry: transaction_verification.on_retry,
+    VerificationTimeout: transaction_verification.on_timeout,
+    TransactionSweep: transactions.on_sweep,
+    TransactionalIdExpiry: transactions.on_expiry,
     LifecycleTick: _on_lifecycle_tick,
     IsrShrinkCheck: _on_isr_check,
     HighWatermarkCheckpoint: _on_high_watermark_checkpoint,

@@ -5,8 +5,8 @@ Sources: Kafka's ``Partition`` (``maybeIncrementLeaderHW``, ``maybeExpandIsr``, 
 
 from __future__ import annotations
 
-from engine.broker import alter_partition, coordinators
-from engine.broker.apis import delete_records, fetch
+from engine.broker import alter_partition, coordinators, stable_offset
+from engine.broker.apis import delete_records, fetch, write_txn_markers
 from engine.broker.state import LEADER, UNKNOWN_OFFSET, Broker, FollowerState, PendingAck, Replica
 from engine.events import HighWatermarkAdvanced, IsrExpandProposed, IsrShrinkProposed, ProduceAcknowledged, ProduceRefused
 from engine.messages.base import TopicPartition
@@ -52,6 +52,9 @@ def maybe_advance_high_watermark(broker: Broker, replica: Replica, out: Outbox) 
     broker.high_watermarks_changed = True
     name, number = replica.partition
     event = out.emit(HighWatermarkAdvanced(broker.broker_id, name, number, old, new))
+    if replica.held_stable_offset is not None or replica.log.producer_state.has_unstable_txns:
+        stable_offset.on_high_watermark(broker, replica, out)
+        out.because(event)
     if replica.waiting:
         complete_acks(broker, replica, event, out)
     if replica.shard is not None:
@@ -113,6 +116,9 @@ def fail_acks(broker: Broker, replica: Replica, error: str, out: Outbox) -> None
 
 def _finish(broker: Broker, replica: Replica, pending: PendingAck, error: str, out: Outbox) -> None:
     """One item of a parked produce request has its result; the last one sends the response."""
+    if pending.produce_id < 0:
+        write_txn_markers.finish(broker, replica, pending, error, out)
+        return
     parked = broker.parked_produces.get(pending.produce_id)
     if parked is None or parked.results[pending.item] is not None:
         return

@@ -24,6 +24,9 @@ class BrokerSettings(msgspec.Struct, frozen=True, gc=False):
     auto_create_topics: bool
     controlled_shutdown: bool
     producer_id_expiration_ms: int
+    transaction_max_timeout_ms: int
+    transaction_sweep_us: int
+    transactional_id_expiration_ms: int
     quota_window_num: int
     quota_window_ms: int
     cleaner_backoff_us: int
@@ -51,6 +54,9 @@ class BrokerSettings(msgspec.Struct, frozen=True, gc=False):
             auto_create_topics=parse_boolean(static_value(configs, "auto.create.topics.enable")),
             controlled_shutdown=parse_boolean(static_value(configs, "controlled.shutdown.enable")),
             producer_id_expiration_ms=number("producer.id.expiration.ms"),
+            transaction_max_timeout_ms=number("transaction.max.timeout.ms"),
+            transaction_sweep_us=number("transaction.abort.timed.out.transaction.cleanup.interval.ms") * 1000,
+            transactional_id_expiration_ms=number("transactional.id.expiration.ms"),
             quota_window_num=number("quota.window.num"),
             quota_window_ms=number("quota.window.size.seconds") * 1000,
             cleaner_backoff_us=number("log.cleaner.backoff.ms") * 1000,

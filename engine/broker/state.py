@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from engine.broker.cleaner_state import CleanerState, ParkedDelete
 from engine.broker.rates import Usage
 from engine.broker.settings import BrokerSettings
+from engine.broker.transaction_state import TransactionChannels
 from engine.coordination.quorum_observer import QuorumObserver
 from engine.coordination.shard import Continuation, ShardState
 from engine.log.partition_log import PartitionLog
@@ -83,6 +84,13 @@ class CoordinatorShard:
     """Behind the last record that this coordinator has written; nobody waits for what it found when it was loaded."""
 
 
+class HeldStableOffset(NamedTuple):
+    """While a transaction holds the last stable offset below the high watermark: where, and in which leader epoch that was told."""
+
+    leader_epoch: int
+    offset: int
+
+
 @dataclass(slots=True)
 class Replica:
     """One replica of one partition on this broker (Kafka's ``Partition``). ``isr`` is committed as far as this broker knows,
@@ -106,6 +114,7 @@ class Replica:
     waiting: list[PendingAck] = field(default_factory=list)
     consumers: list[str] = field(default_factory=list)
     """Clients whose parked fetch covers this partition."""
+    held_stable_offset: HeldStableOffset | None = None
     online: bool = False
     """The metadata has told this broker its part; until then the log merely lies on the disk."""
     shard: CoordinatorShard | None = None
@@ -244,6 +253,7 @@ class Broker:
     next_producer_ids: tuple[int, int] = (0, 0)
     producer_ids_asked: bool = False
     creating_topics: list[str] = field(default_factory=list)
+    transactions: TransactionChannels = field(default_factory=TransactionChannels)
     backlog: list[HeldRequest] = field(default_factory=list)
     high_watermarks_changed: bool = False
     guarded: bool = False

@@ -99,5 +99,35 @@ class Unmute(Timer, frozen=True, gc=False, tag=True):
     client: str
 
 
+class TransactionSweep(Timer, frozen=True, gc=False, tag=True):
+    """Every ``transaction.abort.timed.out.transaction.cleanup.interval.ms``, while this broker coordinates some transaction."""
+
+
+class TransactionalIdExpiry(Timer, frozen=True, gc=False, tag=True):
+    """Every ``transaction.remove.expired.transaction.cleanup.interval.ms``, likewise."""
+
+
+class MarkerRetry(Timer, frozen=True, gc=False, tag=True):
+    """Markers that could not be written are sent again, to whoever leads now."""
+
+
+class MarkerTimeout(Timer, frozen=True, gc=False, tag=True):
+    """``leader_id`` has not answered a WriteTxnMarkers request."""
+
+    leader_id: int
+
+
+class VerificationRetry(Timer, frozen=True, gc=False, tag=True):
+    """``add.partitions.to.txn.retry.backoff.ms``: the coordinator is asked again whether a transaction may write here."""
+
+    number: int
+
+
+class VerificationTimeout(Timer, frozen=True, gc=False, tag=True):
+    """The coordinator has not answered."""
+
+    number: int
+
+
 class Halt(Timer, frozen=True, gc=False, tag=True):
     """The log directory has failed: the process ends."""

@@ -15,13 +15,15 @@ class ProduceItem(msgspec.Struct, frozen=True, gc=False):
 
 
 class ProduceRequest(Request, frozen=True, gc=False, tag=True):
-    """``acks`` is 0, 1 or -1 (all). With 0 the broker sends no response."""
+    """``acks`` is 0, 1 or -1 (all). With 0 the broker sends no response. ``adds_partitions``: from version 12 on the leader adds its
+    partition to the transaction (KIP-890); before, the client had done it and the leader only asks whether."""
 
     client_id: str
     acks: int
     timeout_ms: int
     items: tuple[ProduceItem, ...]
     transactional_id: str = ""
+    adds_partitions: bool = True
 
 
 class ProduceResult(msgspec.Struct, frozen=True, gc=False):

@@ -21,6 +21,7 @@ class AddPartitionsToTxnRequest(Request, frozen=True, gc=False, tag=True):
     producer_epoch: int
     partitions: tuple[TopicPartition, ...]
     verify_only: bool = False
+    transaction_version: int = 2
 
 
 class AddPartitionsToTxnResponse(Response, frozen=True, gc=False, tag=True):
@@ -32,6 +33,7 @@ class EndTxnRequest(Request, frozen=True, gc=False, tag=True):
     producer_id: int
     producer_epoch: int
     committed: bool
+    transaction_version: int = 2
 
 
 class EndTxnResponse(Response, frozen=True, gc=False, tag=True):
@@ -77,8 +79,11 @@ class TxnOffsetCommitResponse(Response, frozen=True, gc=False, tag=True):
 
 
 class ListTransactionsRequest(Request, frozen=True, gc=False, tag=True):
+    """``duration_ms``: only those open for longer (KIP-994); -1 any."""
+
     states: tuple[str, ...] = ()
     producer_ids: tuple[int, ...] = ()
+    duration_ms: int = -1
 
 
 class ListedTransaction(msgspec.Struct, frozen=True, gc=False):

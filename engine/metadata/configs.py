@@ -206,6 +206,8 @@ BROKER_CONFIGS: dict[str, ConfigDef] = _table(
     _D("share.coordinator.state.topic.num.partitions", "int", "50", "Partitions of __share_group_state.", 1, dynamic=False),
     _D("share.coordinator.state.topic.replication.factor", "short", "3", "Replicas of __share_group_state.", 1, dynamic=False),
     _D("share.coordinator.state.topic.segment.bytes", "int", "104857600", "Segment size of __share_group_state.", 1, dynamic=False),
+    _D("transaction.abort.timed.out.transaction.cleanup.interval.ms", "int", "10000", "How often transactions that took too long are aborted.",
+       1, dynamic=False),
     _D("transaction.max.timeout.ms", "int", "900000", "The longest transaction.timeout.ms a producer may ask for.", 1, dynamic=False),
     _D("transaction.state.log.min.isr", "int", "2", "min.insync.replicas of __transaction_state.", 1, dynamic=False),
     _D("transaction.state.log.num.partitions", "int", "50", "Partitions of __transaction_state.", 1, dynamic=False),

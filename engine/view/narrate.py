@@ -65,6 +65,8 @@ _MINOR: frozenset[type[Event]] = frozenset(
         e.QuorumElectionStarted, e.QuorumLogTruncated, e.BrokerRegistered, e.LeaderStarted, e.RecordsAppended, e.HighWatermarkAdvanced,
         e.IsrShrinkProposed, e.IsrExpandProposed, e.ProduceAcknowledged, e.SegmentRolled, e.ProduceSent, e.RecordsAcknowledged,
         e.ConsumerPositioned, e.RecordsConsumed, e.AlterPartitionRefused, e.ProduceRetried, e.ProduceRefused,
+        e.LastStableOffsetAdvanced, e.TransactionStarted, e.PartitionAddedToTransaction, e.TransactionPrepared,
+        e.TransactionMarkerWritten, e.TransactionCompleted,
     }
 )  # fmt: skip
 _DEPENDS: dict[type[Event], Callable[[Any], bool]] = {

@@ -90,6 +90,16 @@ def _recovered(event: e.LogRecovered) -> str:
     return f"Broker {event.broker} recovered {_part(event)} after an unclean stop: its log ends at {event.log_end_offset}{cut}{rebuilt}."
 
 
+def _stable(event: e.LastStableOffsetAdvanced) -> str:
+    if event.old == event.new:
+        return (
+            f"The last stable offset of {_part(event)} stays at {event.new}, below the high watermark {event.high_watermark}: "
+            "a transaction that began there is not over, and read_committed consumers wait."
+        )
+    still = f", still below the high watermark {event.high_watermark}" if event.new < event.high_watermark else ""
+    return f"The last stable offset of {_part(event)} rose from {event.old} to {event.new}{still}."
+
+
 def _truncated(event: e.ReplicaTruncated) -> str:
     count = event.from_offset - event.to_offset
     dropped = f"{plural(count, 'offset')} dropped" if count > 0 else "nothing dropped"
@@ -276,6 +286,7 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     ),
     e.RecordsReplicated: lambda v: f"Broker {v.broker} copied {_offsets(v)} of {_part(v)}.",
     e.HighWatermarkAdvanced: lambda v: f"The high watermark of {_part(v)} rose from {v.old} to {v.new}.",
+    e.LastStableOffsetAdvanced: _stable,
     e.ReplicaTruncated: _truncated,
     e.IsrShrinkProposed: lambda v: (
         f"Broker {v.broker} asks to take {_brokers(v.removed)} out of the ISR of {_part(v)}, "
@@ -294,6 +305,26 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     ),
     e.LogCleaned: _cleaned,
     e.LogUncleanable: lambda v: f"The cleaner of broker {v.broker} cannot read {_part(v)} and leaves it alone: {v.reason}.",
+    e.TransactionStarted: lambda v: (
+        f"Broker {v.broker}, the coordinator of {v.transactional_id}, began a transaction for producer {v.producer_id}, "
+        f"epoch {v.producer_epoch}; it may take {_duration(v.timeout_ms * 1000)}."
+    ),
+    e.PartitionAddedToTransaction: lambda v: f"{_part(v)} was added to the transaction of {v.transactional_id}.",
+    e.TransactionTimedOut: lambda v: (
+        f"The transaction of {v.transactional_id} has been open for {_duration(v.open_ms * 1000)}, longer than its "
+        f"{_duration(v.timeout_ms * 1000)}: broker {v.broker} aborts it."
+    ),
+    e.TransactionPrepared: lambda v: (
+        f"Broker {v.broker} decided to {'commit' if v.committed else 'abort'} the transaction of {v.transactional_id}: "
+        f"{plural(v.partition_count, 'partition')} will get a marker."
+    ),
+    e.TransactionMarkerWritten: lambda v: (
+        f"Broker {v.broker} wrote the marker {'COMMIT' if v.committed else 'ABORT'} of producer {v.producer_id}, "
+        f"epoch {v.producer_epoch}, to {_part(v)} at offset {v.offset}."
+    ),
+    e.TransactionCompleted: lambda v: (
+        f"The transaction of {v.transactional_id} is {'committed' if v.committed else 'aborted'}: all its partitions have the marker."
+    ),
     e.LogDirectoryFailed: lambda v: f"The log directory of broker {v.broker} failed: {v.reason}.",
     e.CoordinatorLoaded: lambda v: (
         f"Broker {v.broker} now coordinates {_COORDINATED.get(v.topic, 'all')} of {_part(v)}: "
@@ -301,6 +332,15 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     ),
     e.CoordinatorUnloaded: lambda v: f"Broker {v.broker} no longer coordinates {_COORDINATED.get(v.topic, 'all')} of {_part(v)}.",
     e.ProducerIdAssigned: lambda v: f"{v.producer} got producer ID {v.producer_id}, epoch {v.producer_epoch}.",
+    e.ProducerFenced: lambda v: (
+        f"{v.producer} is fenced: a newer producer uses the transactional ID {v.transactional_id} "
+        f"(it held producer ID {v.producer_id}, epoch {v.producer_epoch}; {v.error})."
+    ),
+    e.TransactionFailed: lambda v: (
+        f"{v.producer} cannot go on with transactional ID {v.transactional_id} and can only be closed: {v.error}."
+        if v.fatal
+        else f"{v.producer} must abort its transaction ({v.transactional_id}): {v.error}."
+    ),
     e.ProduceSent: _sent,
     e.RecordsAcknowledged: _acknowledged,
     e.ProduceRetried: lambda v: f"{v.producer} will send its batch for {_part(v)} again: {v.error}.",

@@ -15,6 +15,7 @@ from engine.broker.settings import FETCH_MAX_BYTES
 from engine.broker.state import Broker, FollowerState, ParkedFetch, Replica
 from engine.broker.timers import FetchExpired
 from engine.log.errors import LogError
+from engine.log.record_batch import last_offset
 from engine.messages.fetch import FetchItem, FetchRequest, FetchResponse, FetchResult
 from engine.sim.outbox import Outbox
 from engine.spec import broker_name
@@ -262,7 +263,8 @@ def _read_for_consumer(replica: Replica, item: FetchItem, isolation_level: str, 
         return FetchResult(replica.partition, wrong.code)
     aborted: tuple[tuple[int, int], ...] = ()
     if committed and batches:
-        aborted = tuple([(txn.producer_id, txn.first_offset) for txn in log.aborted_txns(offset, bound)])
+        end = last_offset(batches[-1]) + 1
+        aborted = tuple([(txn.producer_id, txn.first_offset) for txn in log.aborted_txns(offset, end)])
     return FetchResult(
         replica.partition, "NONE", high_watermark, stable, log.log_start_offset, batches, aborted_transactions=aborted
     )

@@ -6,7 +6,7 @@ answers, from a block of numbers that the controller gave it. Source: ``Transact
 
 from __future__ import annotations
 
-from engine.broker import producer_ids
+from engine.broker import producer_ids, transactions
 from engine.broker.state import Broker
 from engine.messages.produce import InitProducerIdRequest, InitProducerIdResponse
 from engine.sim.outbox import Outbox
@@ -14,7 +14,7 @@ from engine.sim.outbox import Outbox
 
 def handle(broker: Broker, source: str, request: InitProducerIdRequest, out: Outbox) -> None:
     if request.transactional_id:
-        out.send(source, InitProducerIdResponse(request.correlation_id, "NOT_COORDINATOR"))
+        transactions.init_producer_id(broker, source, request, out)
         return
     producer_id = producer_ids.next_producer_id(broker, out)
     if producer_id < 0:

@@ -9,18 +9,38 @@ acks=0 has no response, acks=1 answers after the leader's append, acks=all once 
 
 from __future__ import annotations
 
-from engine.broker import logs, replication
+from engine.broker import logs, replication, transaction_verification
 from engine.broker.apis import fetch
 from engine.broker.state import LEADER, Broker, ParkedProduce, PendingAck, Replica
 from engine.broker.timers import ProduceExpired
 from engine.events import DuplicateRecognised, ProduceAcknowledged, ProduceRefused, RecordsAppended, SegmentRolled
 from engine.log.errors import LogError
+from engine.log.producer_state import NO_GUARD
 from engine.log.results import AppendResult
+from engine.messages.base import TopicPartition
 from engine.messages.produce import ProduceItem, ProduceRequest, ProduceResponse, ProduceResult
 from engine.sim.outbox import Outbox
 
+NOTHING_VERIFIED: dict[TopicPartition, int] = {}
+NOTHING_REFUSED: dict[TopicPartition, str] = {}
+
 
 def handle(broker: Broker, source: str, request: ProduceRequest, out: Outbox) -> None:
+    if request.transactional_id:
+        transaction_verification.ask_for_produce(broker, source, request, out)
+    else:
+        append_all(broker, source, request, NOTHING_VERIFIED, NOTHING_REFUSED, out)
+
+
+def append_all(
+    broker: Broker,
+    source: str,
+    request: ProduceRequest,
+    guards: dict[TopicPartition, int],
+    errors: dict[TopicPartition, str],
+    out: Outbox,
+) -> None:
+    """``guards`` and ``errors``: what the coordinator of the transaction has confirmed and refused."""
     acks = request.acks
     cause = out.cause
     results: list[ProduceResult | None] = []
@@ -32,13 +52,13 @@ def handle(broker: Broker, source: str, request: ProduceRequest, out: Outbox) ->
         out.because(cause)
         partition = item.partition
         replica = broker.partitions.get(partition)
-        error = _refusal(broker, replica, item, acks)
+        error = errors.get(partition) or _refusal(broker, replica, item, acks)
         appended: AppendResult | None = None
         message = ""
         if error == "NONE":
             assert replica is not None
             try:
-                appended = _append(broker, replica, item.batch, request, out)
+                appended = _append(broker, replica, item.batch, guards.get(partition, NO_GUARD), request, out)
             except LogError as wrong:
                 error, message = wrong.code, wrong.message
                 if error == "KAFKA_STORAGE_ERROR":
@@ -87,11 +107,13 @@ def _refusal(broker: Broker, replica: Replica | None, item: ProduceItem, acks: i
     return "NONE"
 
 
-def _append(broker: Broker, replica: Replica, batch: bytes, request: ProduceRequest, out: Outbox) -> AppendResult:
+def _append(
+    broker: Broker, replica: Replica, batch: bytes, guard: int, request: ProduceRequest, out: Outbox
+) -> AppendResult:
     """Raises LogError. The event that this emits becomes the cause of what follows."""
     log = replica.log
     active = log.segments[-1]
-    appended = log.append_as_leader(batch, replica.leader_epoch, out.now_ms, out.disk)
+    appended = log.append_as_leader(batch, replica.leader_epoch, out.now_ms, out.disk, guard=guard)
     topic, number = replica.partition
     first, last, _, duplicate = appended
     if duplicate:
