@@ -74,6 +74,8 @@ def _begin(broker: Broker, replica: Replica, found: Cleanable, out: Outbox) -> N
         cleaning = compaction.begin(
             replica.log, found.first_dirty_offset, found.first_uncleanable_offset, out.now_ms, broker.settings.cleaner_map_entries
         )
+        if not cleaning.groups:
+            raise LogError("INVALID_CONFIG", "log.cleaner.dedupe.buffer.size is too small for the keys of one batch")
     except LogError as wrong:
         _give_up(broker, replica.partition, wrong, out)
         return

@@ -83,10 +83,13 @@ def clean(
 
 
 def begin(log: PartitionLog, first_dirty: int, first_uncleanable: int, now_ms: int, map_entries: int = MAP_ENTRIES) -> Cleaning:
-    """Builds the offset map and forms the groups. Raises LogError where a batch cannot be read."""
-    cleaning = Cleaning(first_dirty, first_uncleanable, now_ms)
+    """Builds the offset map and forms the groups; none where not even the first batch's keys fit the map. Raises LogError
+    where a batch cannot be read.
+    """
+    cleaning = Cleaning(first_dirty, first_uncleanable, now_ms, first_dirty)
     _build_map(log, cleaning, map_entries)
-    cleaning.groups = _group(log, cleaning)
+    if cleaning.end_offset > first_dirty:
+        cleaning.groups = _group(log, cleaning)
     return cleaning
 
 

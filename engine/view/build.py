@@ -22,6 +22,7 @@ from engine.metadata.internal_topics import INTERNAL_TOPICS
 from engine.sim.disk import Disk
 from engine.sim.kernel import Host, Kernel
 from engine.spec import broker_name
+from engine.view.cleaner import add_cleaner_views
 from engine.view.clients import consumer_view, producer_view
 from engine.view.flights import flights
 from engine.view.metrics import MetricsTracker, measure
@@ -61,6 +62,7 @@ def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:
         elif host.kind == "consumer":
             consumers[name] = consumer_view(name, host.node if isinstance(host.node, ConsumerNode) else None)
     topics = _topics(kernel, image, nodes)
+    add_cleaner_views(kernel, topics)
     links = {
         f"{source}>{target}": LinkView(source, target, link.cut, link.delay_us, link.loss_ppm)
         for (source, target), link in kernel.links.items()

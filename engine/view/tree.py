@@ -62,6 +62,24 @@ class SegmentView(msgspec.Struct):
     largest_timestamp_ms: int
 
 
+class CleanerView(msgspec.Struct):
+    """Compaction of one replica. Below ``first_dirty_offset`` the cleaner has been; from ``first_uncleanable_offset`` on it may not go
+    (the active segment, the last stable offset, min.compaction.lag.ms). It comes once ``dirty_ratio`` exceeds ``min_dirty_ratio`` or
+    ``overdue`` says that max.compaction.lag.ms is over. ``segments``: for each segment "clean", "mixed", "dirty", "waiting" (it may not
+    be cleaned yet) or "active"."""
+
+    first_dirty_offset: int
+    first_uncleanable_offset: int
+    clean_bytes: int
+    cleanable_bytes: int
+    dirty_ratio: float
+    min_dirty_ratio: float
+    overdue: bool
+    cleaning: bool
+    uncleanable: str
+    segments: list[str]
+
+
 class ReplicaView(msgspec.Struct):
     """One replica's log. ``role``: "leader", "follower", "offline" (process down) or "none" (not hosted yet). ``state``: what a badge
     says: "in sync", "catching up", "out of sync", "offline", "adding" or "removing"."""
@@ -77,6 +95,8 @@ class ReplicaView(msgspec.Struct):
     last_caught_up_ms: int = -1
     segments: list[SegmentView] = []
     tail: list[BatchView] = []
+    cleaner: CleanerView | None = None
+    """None unless the topic is compacted and the broker runs."""
 
 
 class PartitionView(msgspec.Struct):

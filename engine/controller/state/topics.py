@@ -10,7 +10,7 @@ from engine.controller.state.decision import Decision, RefusedError
 from engine.controller.state.placement import Racks
 from engine.events import PartitionsAdded, TopicCreated, TopicDeleted
 from engine.messages.admin import CreatableTopic, CreatePartitionsRequest
-from engine.metadata.configs import static_value
+from engine.metadata.configs import parse_boolean, static_value
 from engine.metadata.image import TopicImage
 from engine.metadata.records import Config, Partition, RemoveTopic, Topic
 from engine.sim.rng import Stream
@@ -156,6 +156,9 @@ def find(decision: Decision, name: str) -> TopicImage:
 
 
 def delete(decision: Decision, name: str) -> None:
+    """Raises RefusedError: TOPIC_DELETION_DISABLED (``ControllerApis.deleteTopics``), UNKNOWN_TOPIC_OR_PARTITION."""
+    if not parse_boolean(static_value(decision.configs, "delete.topic.enable")):
+        raise RefusedError("TOPIC_DELETION_DISABLED", "Topic deletion is disabled.")
     decision.write(RemoveTopic(find(decision, name).topic_id))
     decision.headlines.append(TopicDeleted(name))
 

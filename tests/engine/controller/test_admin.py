@@ -22,6 +22,7 @@ from engine.messages.base import TopicPartition
 from engine.messages.cluster import AlterPartitionItem, AlterPartitionRequest, BrokerState, EnvelopeRequest
 from engine.metadata.image import BrokerRegistration
 from engine.sim.rng import Stream
+from engine.spec import ClusterSpec
 from tests.engine.controller.cluster import Brokers
 
 ORDERS_0 = TopicPartition("orders", 0)
@@ -111,6 +112,14 @@ def test_topics_are_deleted_with_their_configuration(cluster: Brokers) -> None:
     assert cluster.active().image.topics == {}
     assert list(cluster.active().image.configs) == ["broker:"]
     assert cluster.admin(DeleteTopicsRequest(1, ("orders",))).error == "UNKNOWN_TOPIC_OR_PARTITION"
+
+
+def test_topics_stay_where_deletion_is_disabled() -> None:
+    cluster = Brokers(spec=ClusterSpec(broker_configs={"delete.topic.enable": "false"}))
+    cluster.create()
+    answer = cluster.admin(DeleteTopicsRequest(1, ("orders",)))
+    assert (answer.error, answer.message) == ("TOPIC_DELETION_DISABLED", "Topic deletion is disabled.")
+    assert "orders" in cluster.active().image.topics
 
 
 def test_partitions_only_grow(cluster: Brokers) -> None:

@@ -300,13 +300,15 @@ def _copied(log: PartitionLog, disk: Disk) -> Cleaning:
 # -- the model ----------------------------------------------------------------------------------------------------------
 
 KEYS = st.sampled_from(["a", "b", "c", "d"])
+PRODUCERS = st.sampled_from([PLAIN, PLAIN, IDEMPOTENT, 1, 2])
+CONTENT = st.lists(st.tuples(KEYS, st.booleans()), min_size=1, max_size=3)
 STEPS = st.one_of(
-    st.tuples(st.just("put"), st.sampled_from([PLAIN, PLAIN, IDEMPOTENT, 1, 2]), st.lists(st.tuples(KEYS, st.booleans()), min_size=1, max_size=3)),
+    st.tuples(st.just("put"), PRODUCERS, CONTENT),
     st.tuples(st.just("end"), st.sampled_from([1, 2]), st.booleans()),
     st.tuples(st.just("roll"), st.just(0), st.just(0)),
     st.tuples(st.just("time"), st.just(0), st.integers(1, 1_500)),
     st.tuples(st.just("clean"), st.integers(-1, 20), st.sampled_from([2, 3, 10**6])),
-)  # fmt: skip
+)
 
 
 class Model:
@@ -359,6 +361,9 @@ class Model:
             self.check_clean_part(cleaning.end_offset)
             return
         cleaning = begin(log, found.first_dirty_offset, found.first_uncleanable_offset, self.now_ms, map_entries)
+        if not cleaning.groups:
+            assert map_entries <= 3
+            return
         copy_group(log, cleaning, self.disk)
         assert cleaning.cleaned is not None
         cleaning.cleaned.flush(self.disk)
