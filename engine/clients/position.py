@@ -1,7 +1,7 @@
 """Where a consumer stands in one partition, and the small state machine around it (Java's ``SubscriptionState``).
 
-"reset" asks a broker for an offset, "validating" asks whether the log was truncated below the position (KIP-320), "fetching" reads,
-"failed" waits for a seek.
+"initialising" asks the group's coordinator what is committed, "reset" asks a broker for an offset, "validating" asks whether the log
+was truncated below the position (KIP-320), "fetching" reads, "failed" waits for a seek.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 from engine.messages.fetch import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP
 
-RESET, VALIDATING, FETCHING, FAILED = "reset", "validating", "fetching", "failed"
+INITIALISING, RESET, VALIDATING, FETCHING, FAILED = "initialising", "reset", "validating", "fetching", "failed"
 
 
 class ConsumedRecord(msgspec.Struct, frozen=True):
@@ -29,7 +29,9 @@ class ConsumedRecord(msgspec.Struct, frozen=True):
 class Position:
     """``position`` is the next offset to read. ``leader_epoch`` is that of the last record read (-1: none), ``validated_epoch`` the
     leader's under which the position is known to be good. ``asked`` is the offset or timestamp in the request now in flight
-    (``busy``): an answer to an older question is dropped."""
+    (``busy``): an answer to an older question is dropped. ``committed`` is what the group has for this partition as far as this member
+    knows, ``revoking`` holds it back while a rebalance waits for the last commit. ``read_replica`` is the follower that the leader
+    named for this client's rack (KIP-392), until ``read_replica_until_us``."""
 
     position: int = -1
     high_watermark: int = -1
@@ -45,6 +47,10 @@ class Position:
     failures: int = 0
     retry_at_us: int = 0
     cause: int = 0
+    committed: int = -1
+    revoking: bool = False
+    read_replica: int = -1
+    read_replica_until_us: int = 0
 
     def begin_reset(self, strategy: str, reason: str) -> None:
         """``strategy``: "earliest", "latest" or "by_duration:…"."""
