@@ -205,6 +205,26 @@ def test_markers_and_aborted_records() -> None:
     assert [row[0] for row in kept()] == [1, 3, 4, 5, 9]  # the commit marker stays with its record
 
 
+def test_an_aborted_record_supersedes_nothing() -> None:
+    log, disk = new_log(CONFIG)
+    append(log, disk, ("a", "1"))
+    append(log, disk, ("a", "aborted"), producer_id=1, producer_epoch=0, base_sequence=0, transactional=True)
+    end_transaction(log, disk, 1, ControlRecordType.ABORT)
+    roll(log, disk)
+    clean_all(log, disk)
+    assert shown(log) == [(0, "a", "1")]
+
+
+def test_keyless_records_from_before_the_topic_was_compacted_go() -> None:
+    log, disk = new_log(msgspec.structs.replace(CONFIG, cleanup_policy="delete"))
+    log.append_as_leader(build_batch([(None, b"old", (), NOW)]), 0, NOW, disk)
+    append(log, disk, ("a", "1"))
+    log.config = CONFIG
+    roll(log, disk)
+    clean_all(log, disk)
+    assert shown(log) == [(1, "a", "1")]
+
+
 def test_fact_07_not_the_active_segment_nor_past_the_last_stable_offset_nor_younger_than_the_lag() -> None:
     log, disk = new_log(CONFIG)
     append(log, disk, ("a", "1"))
@@ -416,7 +436,7 @@ class Model:
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.lists(STEPS, max_size=40))
+@given(st.lists(STEPS, min_size=5, max_size=40))
 def test_compaction_keeps_the_latest(steps: list[tuple[str, int, object]]) -> None:
     model = Model()
     for kind, number, more in steps:
