@@ -136,6 +136,16 @@ class ClientThrottled(Event, frozen=True, gc=False, tag=True):
     throttle_time_ms: int
 
 
+class ReplicationThrottled(Event, frozen=True, gc=False, tag=True):
+    """``side`` "leader": the broker hides records from followers that are not in sync; "follower": it does not ask for them. Told once a
+    minute at most."""
+
+    broker: int
+    side: str
+    rate: float
+    limit: int
+
+
 class AuthorizationDenied(Event, frozen=True, gc=False, tag=True):
     """``client`` asked to do ``operation`` on a resource as ``principal``, and no ACL allows it or one denies it."""
 

@@ -7,7 +7,8 @@ their high watermark. Sources: ``AbstractFetcherThread``, ``ReplicaFetcherThread
 
 from __future__ import annotations
 
-from engine.broker import cleaner
+from engine.broker import cleaner, replication_quotas
+from engine.broker.apis import fetch
 from engine.broker.apis.delete_records import LEADER_MOVED
 from engine.broker.state import FOLLOWER, Broker, Fetcher, FollowedPartition, Replica
 from engine.broker.timers import FetcherBackoff, FetcherTimeout
@@ -77,23 +78,40 @@ def _send(broker: Broker, fetcher: Fetcher, out: Outbox) -> None:
     if fetcher.stale:
         fetcher.items = tuple([followed.item for followed in fetcher.partitions.values() if followed.item is not None])
         fetcher.stale = False
-    if not fetcher.items:
+    items = fetcher.items
+    if broker.follower_throttle is not None:
+        items = _unthrottled(broker, fetcher, out)
+        if fetcher.items and not items:
+            out.arm(FetcherBackoff(fetcher.leader_id), after_us=broker.settings.replica_fetch_backoff_us)
+    if not items:
         return
     correlation_id = broker.correlation()
     settings = broker.settings
     first = fetcher.sent_us == 0
     fetcher.in_flight = correlation_id
-    fetcher.sent = fetcher.items
+    fetcher.sent = items
     fetcher.sent_us = out.now or 1
     out.send(
         broker_name(fetcher.leader_id),
         FetchRequest(
             correlation_id, broker.broker_id, broker.broker_epoch, settings.replica_fetch_wait_max_ms,
-            settings.replica_fetch_min_bytes, settings.replica_fetch_response_max_bytes, fetcher.items,
+            settings.replica_fetch_min_bytes, settings.replica_fetch_response_max_bytes, items,
         ),
     )  # fmt: skip
     if first:
         out.arm(FetcherTimeout(fetcher.leader_id), after_us=settings.replica_socket_timeout_us)
+
+
+def _unthrottled(broker: Broker, fetcher: Fetcher, out: Outbox) -> tuple[FetchItem, ...]:
+    """Without those that must wait for the throttle; what is caught up is never held back."""
+    partitions, replicas = fetcher.partitions, broker.partitions
+    return tuple(
+        [
+            item
+            for item in fetcher.items
+            if partitions[item.partition].caught_up or not replication_quotas.leaves_out(broker, replicas[item.partition], out)
+        ]
+    )
 
 
 def on_timeout(broker: Broker, source: str, timer: FetcherTimeout, out: Outbox) -> None:
@@ -199,16 +217,21 @@ def _take(broker: Broker, fetcher: Fetcher, followed: FollowedPartition, result:
             _delay(broker, fetcher, followed, out)
             return
         moved = True
+        if replica.follower_throttled and broker.follower_throttle is not None:
+            replication_quotas.record(broker, broker.follower_throttle, result.batches, out.now)
         topic, number = partition
         if log.segments[-1] is not active:
             out.emit(SegmentRolled(broker.broker_id, topic, number, log.segments[-1].base_offset))
         out.emit(RecordsReplicated(broker.broker_id, topic, number, first, log.log_end_offset - 1))
     high_watermark = result.high_watermark
+    followed.caught_up = high_watermark <= log.log_end_offset
     if high_watermark > log.log_end_offset:
         high_watermark = log.log_end_offset
     if high_watermark != replica.high_watermark and high_watermark >= log.log_start_offset:
         replica.high_watermark = high_watermark
         broker.high_watermarks_changed = True
+        if replica.consumers:  # they were sent here, to the replica nearest to them (KIP-392)
+            fetch.wake_consumers(broker, replica, out)
     if result.log_start_offset > log.log_start_offset and result.log_start_offset <= replica.high_watermark:
         start = log.log_start_offset
         log.delete_records_before(result.log_start_offset, replica.high_watermark, out.disk)

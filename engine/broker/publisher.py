@@ -7,7 +7,7 @@ a restarted broker does not act on history.
 
 from __future__ import annotations
 
-from engine.broker import cleaner, coordinators, fetcher, logs, replication
+from engine.broker import cleaner, coordinators, fetcher, logs, replication, replication_quotas
 from engine.broker.apis import delete_records, fetch
 from engine.broker.state import FOLLOWER, LEADER, NEVER_MS, Broker, FollowerState, Replica
 from engine.coordination.quorum_log import Committed
@@ -56,6 +56,7 @@ def apply(broker: Broker, committed: Committed, out: Outbox) -> None:
 def publish(broker: Broker, out: Outbox) -> None:
     """Brings every replica here in line with the image."""
     cause = out.cause
+    replication_quotas.configure(broker)
     _delete_unwanted(broker, out)
     leaders: list[tuple[Replica, PartitionImage]] = []
     followers: list[tuple[Replica, PartitionImage]] = []
@@ -197,6 +198,7 @@ def _take_assignment(broker: Broker, replica: Replica, partition: PartitionImage
 def apply_configs(broker: Broker, out: Outbox) -> None:
     """A changed topic or broker default takes effect at once."""
     cause = out.cause
+    replication_quotas.configure(broker)
     for replica in broker.partitions.values():
         _configure(broker, replica)
         if replica.role == LEADER:
@@ -210,6 +212,9 @@ def _configure(broker: Broker, replica: Replica) -> None:
     values = broker.image.effective_topic_config(topic, broker.configs)
     values["producer.id.expiration.ms"] = str(broker.settings.producer_id_expiration_ms)
     replica.log.config = LogConfig.from_topic_config(values, mutants=frozenset(broker.mutants))
+    replication_quotas.mark(
+        broker, replica, values[replication_quotas.LEADER_REPLICAS], values[replication_quotas.FOLLOWER_REPLICAS]
+    )
     _set_min_isr(broker, replica)
 
 

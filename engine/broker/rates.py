@@ -58,6 +58,20 @@ class SampledRate:
         self._purge(now_ms, count, sample_ms)
         return sum(self.values) * 1000 / self.window_ms(now_ms, count, sample_ms)
 
+    def simple_rate(self, now_ms: int, count: int, sample_ms: int) -> float:
+        """``SimpleRate``: divided by the time that has passed, at least one sample."""
+        self._purge(now_ms, count, sample_ms)
+        elapsed = now_ms - min(self.began_ms, default=now_ms)
+        return sum(self.values) * 1000 / max(elapsed, sample_ms)
+
+
+@dataclass(slots=True)
+class Throttle(SampledRate):
+    """One side of a broker's replication throttle: ``limit`` in bytes per second; ``told_us``: when it was last told to hold back."""
+
+    limit: int = 0
+    told_us: int = 0
+
 
 @dataclass(slots=True)
 class Usage(SampledRate):

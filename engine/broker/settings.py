@@ -29,6 +29,9 @@ class BrokerSettings(msgspec.Struct, frozen=True, gc=False):
     transactional_id_expiration_ms: int
     quota_window_num: int
     quota_window_ms: int
+    replication_quota_window_num: int
+    replication_quota_window_ms: int
+    rack_aware_selector: bool
     cleaner_backoff_us: int
     cleaner_bytes_per_second: int
     cleaner_map_entries: int
@@ -59,6 +62,9 @@ class BrokerSettings(msgspec.Struct, frozen=True, gc=False):
             transactional_id_expiration_ms=number("transactional.id.expiration.ms"),
             quota_window_num=number("quota.window.num"),
             quota_window_ms=number("quota.window.size.seconds") * 1000,
+            replication_quota_window_num=number("replication.quota.window.num"),
+            replication_quota_window_ms=number("replication.quota.window.size.seconds") * 1000,
+            rack_aware_selector=static_value(configs, "replica.selector.class").endswith(".RackAwareReplicaSelector"),
             cleaner_backoff_us=number("log.cleaner.backoff.ms") * 1000,
             cleaner_bytes_per_second=min(int(float(static_value(configs, "log.cleaner.io.max.bytes.per.second"))), 10**12),
             cleaner_map_entries=int(number("log.cleaner.dedupe.buffer.size") / 24 * 0.9),

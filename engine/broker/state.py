@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from engine.broker.cleaner_state import CleanerState, ParkedDelete
-from engine.broker.rates import Usage
+from engine.broker.rates import Throttle, Usage
 from engine.broker.settings import BrokerSettings
 from engine.broker.transaction_state import TransactionChannels
 from engine.coordination.quorum_observer import QuorumObserver
@@ -114,6 +114,9 @@ class Replica:
     waiting: list[PendingAck] = field(default_factory=list)
     consumers: list[str] = field(default_factory=list)
     """Clients whose parked fetch covers this partition."""
+    leader_throttled: bool = False
+    follower_throttled: bool = False
+    """Marked by ``…replication.throttled.replicas``."""
     held_stable_offset: HeldStableOffset | None = None
     online: bool = False
     """The metadata has told this broker its part; until then the log merely lies on the disk."""
@@ -151,10 +154,12 @@ class ParkedProduce:
 
 @dataclass(slots=True)
 class FollowedPartition:
-    """``item`` is what the next fetch asks for, None while the partition waits (an error, a truncation). ``due_us``: until when."""
+    """``item`` is what the next fetch asks for, None while the partition waits (an error, a truncation). ``due_us``: until when.
+    ``caught_up``: the last answer left nothing that is committed to be fetched."""
 
     item: FetchItem | None
     due_us: int = 0
+    caught_up: bool = False
 
 
 @dataclass(slots=True)
@@ -262,6 +267,8 @@ class Broker:
     channels: dict[str, Channel] = field(default_factory=dict)
     usage: dict[Sensor, Usage] = field(default_factory=dict)
     """What the quotas here measure."""
+    leader_throttle: Throttle | None = None
+    follower_throttle: Throttle | None = None
     saved_recovery_points: dict[tuple[str, int], int] = field(default_factory=dict)
     saved_log_starts: dict[tuple[str, int], int] = field(default_factory=dict)
     applied: dict[TopicPartition, PartitionImage] = field(default_factory=dict)

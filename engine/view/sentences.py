@@ -351,6 +351,9 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     e.ConsumerFailed: lambda v: f"{v.consumer} could not read {_part(v)}: {v.error}.",
     e.ClientQuotaChanged: _quota,
     e.ClientThrottled: _throttled,
+    e.ReplicationThrottled: lambda v: (
+        f"Broker {v.broker} holds replication back as a {v.side}: {v.rate:,.0f} bytes a second, and {v.limit:,} are allowed."
+    ),
     e.AclCreated: lambda v: f"A new ACL {_acl(v)}.",
     e.AclDeleted: lambda v: f"An ACL was deleted that {_acl(v)}.",
     e.AuthorizationDenied: _denied,

@@ -1,8 +1,9 @@
 """Fetch (API key 1), for consumers and followers.
 
-Versions: v4 brought isolation levels, v5 the log start offset, v9 the current leader epoch (KIP-320), v12 the last fetched epoch, by
-which a leader finds divergence without a request of its own (KIP-595), v13 topic IDs, v15 the follower's broker epoch (KIP-903), v16
-the leader's endpoints (KIP-951). Fetch sessions (KIP-227) save bytes on the wire and are left to the wire codec.
+Versions: v4 brought isolation levels, v5 the log start offset, v9 the current leader epoch (KIP-320), v11 the consumer's rack and a
+replica near it (KIP-392), v12 the last fetched epoch, by which a leader finds divergence without a request of its own (KIP-595), v13
+topic IDs, v15 the follower's broker epoch (KIP-903), v16 the leader's endpoints (KIP-951). Fetch
+sessions (KIP-227) save bytes on the wire and are left to the wire codec.
 
 A follower's fetch is also its acknowledgement of everything below its offset (fact 12). Sources: ``ReplicaManager.fetchMessages``,
 ``Partition.fetchRecords``, ``DelayedFetch``.
@@ -10,9 +11,9 @@ A follower's fetch is also its acknowledgement of everything below its offset (f
 
 from __future__ import annotations
 
-from engine.broker import replication
+from engine.broker import replication, replication_quotas
 from engine.broker.settings import FETCH_MAX_BYTES
-from engine.broker.state import Broker, FollowerState, ParkedFetch, Replica
+from engine.broker.state import FOLLOWER, LEADER, Broker, FollowerState, ParkedFetch, Replica
 from engine.broker.timers import FetchExpired
 from engine.log.errors import LogError
 from engine.log.record_batch import last_offset
@@ -136,14 +137,14 @@ def _read_all(broker: Broker, request: FetchRequest, first_time: bool, out: Outb
             if follower_id >= 0:
                 result = _read_for_follower(broker, replica, item, request, limit, min_one, first_time, out)
             else:
-                result = _read_for_consumer(replica, item, request.isolation_level, limit, min_one)
+                result = _read_for_consumer(broker, replica, item, request, limit, min_one, out.now // 1000)
         results.append(result)
         if result.batches:
             min_one = False
             size = sum([len(batch) for batch in result.batches])
             found += size
             room = room - size if room > size else 0
-        elif result.error != "NONE" or result.diverging_epoch >= 0:
+        elif result.error != "NONE" or result.diverging_epoch >= 0 or result.preferred_read_replica >= 0:
             urgent = True
     return tuple(results), urgent or found >= request.min_bytes
 
@@ -193,7 +194,9 @@ def _read_for_follower(
     diverging = _divergence(replica, item)
     if diverging is not None:
         return diverging
-    if offset == log.log_end_offset:
+    if offset == log.log_end_offset or (
+        replica.leader_throttled and replication_quotas.hides_from(broker, replica, request.replica_id, out)
+    ):
         batches: tuple[bytes, ...] = ()
     else:
         try:
@@ -205,6 +208,8 @@ def _read_for_follower(
             broker, replica, request.replica_id, offset, item.log_start_offset, request.replica_epoch, out
         )
     if batches:
+        if replica.leader_throttled and broker.leader_throttle is not None:
+            replication_quotas.record(broker, broker.leader_throttle, batches, out.now)
         return FetchResult(replica.partition, "NONE", replica.high_watermark, -1, log.log_start_offset, batches)
     quiet = follower.quiet_result
     if quiet is None or quiet.high_watermark != replica.high_watermark or quiet.log_start_offset != log.log_start_offset:
@@ -242,11 +247,21 @@ def _divergence(replica: Replica, item: FetchItem) -> FetchResult | None:
     return None
 
 
-def _read_for_consumer(replica: Replica, item: FetchItem, isolation_level: str, limit: int, min_one: bool) -> FetchResult:
-    """Up to the high watermark, or the last stable offset."""
+def _read_for_consumer(
+    broker: Broker, replica: Replica, item: FetchItem, request: FetchRequest, limit: int, min_one: bool, now_ms: int
+) -> FetchResult:
+    """Up to the high watermark, or the last stable offset. A follower serves a consumer too, up to the high watermark that it knows."""
     error = _check(replica, item)
+    if error == "NOT_LEADER_OR_FOLLOWER" and replica.role == FOLLOWER and replica.online and replica.leader_id >= 0:
+        error = "NONE"
     if error != "NONE":
         return _refused(replica, error)
+    if request.rack_id and broker.settings.rack_aware_selector and replica.role == LEADER:
+        preferred = _nearest_replica(broker, replica, request.rack_id, item.fetch_offset, now_ms)
+        if preferred >= 0:
+            stable = replica.log.last_stable_offset(replica.high_watermark)
+            found = (replica.partition, "NONE", replica.high_watermark, stable, replica.log.log_start_offset)
+            return FetchResult(*found, preferred_read_replica=preferred)
     log = replica.log
     offset = item.fetch_offset
     if item.last_fetched_epoch >= 0:
@@ -255,7 +270,7 @@ def _read_for_consumer(replica: Replica, item: FetchItem, isolation_level: str, 
             return diverging
     high_watermark = replica.high_watermark
     stable = log.last_stable_offset(high_watermark)
-    committed = isolation_level == READ_COMMITTED
+    committed = request.isolation_level == READ_COMMITTED
     bound = stable if committed else high_watermark
     try:
         batches = log.read(offset, limit, bound, min_one)
@@ -268,6 +283,22 @@ def _read_for_consumer(replica: Replica, item: FetchItem, isolation_level: str, 
     return FetchResult(
         replica.partition, "NONE", high_watermark, stable, log.log_start_offset, batches, aborted_transactions=aborted
     )
+
+
+def _nearest_replica(broker: Broker, replica: Replica, rack: str, offset: int, now_ms: int) -> int:
+    """``RackAwareReplicaSelector``: of the in-sync followers in the consumer's rack that hold ``offset`` the one that has come furthest; -1
+    where there is none, or the leader itself stands in that rack."""
+    if broker.rack == rack:
+        return -1
+    best: tuple[int, int, int] | None = None
+    for broker_id, follower in replica.followers.items():
+        registration = broker.image.brokers.get(broker_id)
+        if registration is None or registration.fenced or registration.rack != rack or broker_id not in replica.isr:
+            continue
+        if follower.log_start_offset <= offset <= follower.log_end_offset:
+            view = (follower.log_end_offset, follower.last_caught_up_ms - now_ms, broker_id)
+            best = view if best is None or view > best else best
+    return best[2] if best is not None else -1
 
 
 _NAMES: dict[int, str] = {number: broker_name(number) for number in range(256)}

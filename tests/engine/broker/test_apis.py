@@ -83,7 +83,7 @@ def test_a_parked_fetch_is_woken_by_the_high_watermark_and_otherwise_answered_em
 
 @pytest.mark.parametrize(
     ("broker_id", "epoch", "error"),
-    [(1, 9, "UNKNOWN_LEADER_EPOCH"), (2, -1, "NOT_LEADER_OR_FOLLOWER"), (2, 0, "NOT_LEADER_OR_FOLLOWER")],
+    [(1, 9, "UNKNOWN_LEADER_EPOCH"), (2, 9, "UNKNOWN_LEADER_EPOCH"), (2, -1, "NONE"), (2, 0, "NONE")],
 )
 def test_a_leader_acts_in_its_epoch_only(broker_id: int, epoch: int, error: str) -> None:
     world = three()

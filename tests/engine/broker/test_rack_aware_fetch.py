@@ -1,0 +1,95 @@
+"""KIP-392: a leader sends a consumer to the in-sync follower in its rack, and a follower serves it up to its own high watermark."""
+
+from __future__ import annotations
+
+from engine import commands as c
+from engine.lab import Lab
+from engine.messages.base import TopicPartition
+from engine.messages.fetch import FetchItem, FetchRequest, FetchResponse, FetchResult
+from engine.sim.outbox import SEND
+from engine.spec import ClusterSpec, TopicSpec
+
+ORDERS = TopicPartition("orders", 0)
+SELECTOR = {"replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector"}
+SECOND_US = 1_000_000
+
+
+def cluster(configs: dict[str, str] | None = None) -> Lab:
+    topic = TopicSpec("orders", 1, 3, {}, [[1, 2, 3]])
+    lab = Lab(ClusterSpec(3, 1, (topic,), SELECTOR if configs is None else configs, ("a", "b", "b")), 1)
+    lab.submit(c.Produce("orders", "x", count=3))
+    lab.advance(lab.now_us + 2 * SECOND_US)
+    return lab
+
+
+def fetch(lab: Lab, broker: int, rack: str, offset: int = 0, max_wait_ms: int = 0) -> FetchResult | None:
+    """The broker's answer to a consumer that stands in ``rack``; None where it waits."""
+    host = lab.kernel.hosts[f"broker-{broker}"]
+    assert host.node is not None
+    epoch = lab.view().topics["orders"].partitions["0"].leader_epoch
+    request = FetchRequest(7, -1, -1, max_wait_ms, 1, 10**6, (FetchItem(ORDERS, "", offset, epoch),), rack_id=rack)
+    out = lab.kernel._outbox(host, 0)
+    host.node.handle("reader", request, out)
+    answers = [body for kind, _, body, _, _ in out.effects if kind == SEND and isinstance(body, FetchResponse)]
+    return answers[0].results[0] if answers else None
+
+
+def test_the_leader_names_the_replica_in_the_consumers_rack_and_sends_no_records() -> None:
+    lab = cluster()
+    found = fetch(lab, 1, "b")
+    assert found is not None
+    assert found.preferred_read_replica == 3, "both followers in rack b have come equally far: the greater ID"
+    assert not found.batches
+
+
+def test_in_its_own_rack_and_for_racks_without_a_replica_the_leader_serves() -> None:
+    lab = cluster()
+    for rack in ("a", "elsewhere", ""):
+        found = fetch(lab, 1, rack)
+        assert found is not None
+        assert found.preferred_read_replica == -1
+        assert found.batches
+
+
+def test_without_the_selector_the_leader_serves() -> None:
+    found = fetch(cluster({}), 1, "b")
+    assert found is not None
+    assert found.preferred_read_replica == -1
+    assert found.batches
+
+
+def test_a_follower_serves_up_to_the_high_watermark_that_it_knows() -> None:
+    lab = cluster()
+    found = fetch(lab, 3, "b")
+    assert found is not None
+    assert found.error == "NONE"
+    assert found.batches
+    lab.submit(c.CutNetwork("broker-3", "broker-1"))
+    lab.submit(c.Produce("orders", "later"))
+    lab.advance(lab.now_us + SECOND_US)
+    at_its_end = fetch(lab, 3, "b", found.high_watermark)
+    assert at_its_end is not None
+    assert not at_its_end.batches
+    assert at_its_end.error == "NONE"
+    beyond = fetch(lab, 3, "b", 10)
+    assert beyond is not None
+    assert beyond.error == "OFFSET_OUT_OF_RANGE"
+
+
+def test_a_replica_that_fell_out_of_the_isr_is_not_named() -> None:
+    lab = cluster()
+    lab.submit(c.KillNode("broker-3"))
+    lab.advance(lab.now_us + 12 * SECOND_US)
+    found = fetch(lab, 1, "b")
+    assert found is not None
+    assert found.preferred_read_replica == 2
+
+
+def test_a_fetch_that_waits_at_a_follower_is_woken_by_its_high_watermark() -> None:
+    lab = cluster()
+    assert fetch(lab, 3, "b", 3, 30_000) is None
+    node = lab.kernel.hosts["broker-3"].node
+    assert "reader" in node.parked_fetches  # type: ignore[union-attr]
+    lab.submit(c.Produce("orders", "later"))
+    lab.advance(lab.now_us + SECOND_US)
+    assert "reader" not in node.parked_fetches  # type: ignore[union-attr]
