@@ -322,12 +322,15 @@ def _copied(log: PartitionLog, disk: Disk) -> Cleaning:
 KEYS = st.sampled_from(["a", "b", "c", "d"])
 PRODUCERS = st.sampled_from([PLAIN, PLAIN, IDEMPOTENT, 1, 2])
 CONTENT = st.lists(st.tuples(KEYS, st.booleans()), min_size=1, max_size=3)
+CRASH_AFTER = st.one_of(st.just(-1), st.integers(0, 20))
 STEPS = st.one_of(
     st.tuples(st.just("put"), PRODUCERS, CONTENT),
     st.tuples(st.just("end"), st.sampled_from([1, 2]), st.booleans()),
     st.tuples(st.just("roll"), st.just(0), st.just(0)),
     st.tuples(st.just("time"), st.just(0), st.integers(1, 1_500)),
-    st.tuples(st.just("clean"), st.integers(-1, 20), st.sampled_from([2, 3, 10**6])),
+    st.tuples(st.just("transaction"), st.sampled_from([1, 2]), st.tuples(CONTENT, st.booleans())),
+    st.tuples(st.just("clean"), CRASH_AFTER, st.sampled_from([2, 3, 10**6, 10**6])),
+    st.tuples(st.just("roll and clean"), CRASH_AFTER, st.sampled_from([2, 3, 10**6, 10**6])),
 )
 
 
@@ -448,7 +451,13 @@ def test_compaction_keeps_the_latest(steps: list[tuple[str, int, object]]) -> No
             roll(model.log, model.disk, model.now_ms)
         elif kind == "time":
             model.now_ms += int(more)  # type: ignore[call-overload]
+        elif kind == "transaction":
+            content, commit = more  # type: ignore[misc]
+            model.put(number, content)
+            model.end(number, commit)
         else:
+            if kind == "roll and clean":
+                roll(model.log, model.disk, model.now_ms)
             model.clean(number, int(more))  # type: ignore[call-overload]
         model.check()
     expected = {number: entry.last_sequence for number, entry in model.log.producer_state.producers.items()}
