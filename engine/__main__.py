@@ -10,11 +10,15 @@ from pathlib import Path
 
 from engine.check import finding
 from engine.check.arena import Arena, Report
+from engine.check.claims import CLAIMS
+from engine.check.fuzz import FAULTS
 from engine.check.pool import reports
 from engine.check.profiles import PROFILES
-from engine.check.script import CLEAN, read_transcript, write_transcript
+from engine.check.refute import BUDGET_RUNS, Setup, refute
+from engine.check.script import CLEAN, Transcript, read_transcript, write_transcript
 from engine.errors import EngineError
 from engine.events import Happening
+from engine.spec import ClusterSpec
 from engine.view.narrate import clock, level, narrate
 
 TRANSCRIPTS = Path("tests/transcripts")
@@ -29,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     replay.add_argument("--profile", choices=sorted(PROFILES), default="replication")
     replay.add_argument("--mutant", action="append", default=[])
     replay.add_argument("--level", choices=("major", "minor", "trace"), default="major")
+    _refute_arguments(commands.add_parser("refute", help="search for the shortest run in which a claim does not hold"))
     commands.add_parser("bench", help="measure the engine on this machine")
     chosen = parser.parse_args(arguments)
     if chosen.command == "fuzz":
@@ -38,6 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
             return run_replay(chosen.what, chosen.profile, tuple(chosen.mutant), chosen.level)
         except (EngineError, OSError) as wrong:
             parser.error(f"{chosen.what}: {wrong}")
+    if chosen.command == "refute":
+        try:
+            return run_refute(chosen)
+        except EngineError as wrong:
+            parser.error(str(wrong))
     from engine.check.bench import run_bench
 
     return run_bench()
@@ -58,6 +68,28 @@ def _fuzz_arguments(fuzz: argparse.ArgumentParser) -> None:
         default=TRANSCRIPTS if TRANSCRIPTS.is_dir() else None,
         help="where the first failure's transcript goes (under a mutant it is only printed)",
     )
+
+
+def _refute_arguments(refuter: argparse.ArgumentParser) -> None:
+    refuter.add_argument("claim", help="; ".join(CLAIMS))
+    refuter.add_argument("--brokers", type=int, default=3)
+    refuter.add_argument("--partitions", type=int, default=1)
+    refuter.add_argument("--replicas", type=int, default=3)
+    for part in ("broker", "topic", "producer", "consumer"):
+        refuter.add_argument(
+            f"--{part}", action="append", default=[], type=setting, metavar="NAME=VALUE", help=f"a setting of the {part}s"
+        )
+    refuter.add_argument("--faults", type=lambda text: tuple(text.split(",")), default=(), help=f"some of: {','.join(FAULTS)}")
+    refuter.add_argument("--seeds", type=seed_range, default=range(200), metavar="A:B")
+    refuter.add_argument("--budget", type=int, default=BUDGET_RUNS, help="at most so many runs to shrink what was found")
+    refuter.add_argument("--jobs", type=int, default=cpu_count() or 1)
+
+
+def setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is no setting; write for example acks=1")
+    return name, value
 
 
 def seed_range(text: str) -> range:
@@ -110,6 +142,24 @@ def tell_finding(profile: str, report: Report, mutants: tuple[str, ...], folder:
     print(write_transcript(transcript))
     if folder is not None and not mutants:
         print(f"Written to {finding.save(transcript, folder, f'{profile}-{report.seed}')}; a test replays it until it is clean.")
+
+
+def run_refute(chosen: argparse.Namespace) -> int:
+    """0 where the claim survived, 1 where it was refuted."""
+    setup = Setup(
+        ClusterSpec(brokers=chosen.brokers, broker_configs=dict(chosen.broker)), chosen.partitions, chosen.replicas,
+        dict(chosen.topic), dict(chosen.producer), dict(chosen.consumer), chosen.faults,
+    )  # fmt: skip
+    found = refute(chosen.claim, setup, chosen.seeds, chosen.budget, chosen.jobs)
+    if found.script is None:
+        print(f"Not refuted: {found.claim}. {found.tried} seeds were tried. That proves nothing; more seeds may find more.")
+        return 0
+    note = (
+        f"Refuted: {found.claim}.\n{found.counterexample}\n{found.refuting} of {found.tried} seeds refute it; this is seed {found.seed},"
+        f" shrunk from {found.commands_before} commands to {len(found.script.steps)}."
+    )
+    print(write_transcript(Transcript(note, CLEAN, found.script)), end="")
+    return 1
 
 
 def run_replay(what: str, profile: str, mutants: tuple[str, ...], least: str) -> int:

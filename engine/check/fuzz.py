@@ -18,7 +18,7 @@ from engine.controller.node import ControllerNode
 from engine.messages.base import TopicPartition
 from engine.sim.kernel import Host
 from engine.sim.rng import Stream, seed_for
-from engine.spec import ClusterSpec
+from engine.spec import BASE_CONTROLLER_ID, ClusterSpec, broker_name, controller_name
 
 RUN_US = 20_000_000
 
@@ -144,13 +144,17 @@ class Campaign(Arena):
 
     def _inflict(self, fault: str) -> bool:
         s = self.stream
-        broker = f"broker-{1 + s.below(3)}"
-        controller = f"controller-{101 + s.below(3)}"
+        spec = self.world.spec
+        broker = broker_name(1 + s.below(spec.brokers))
+        controller = controller_name(BASE_CONTROLLER_ID + s.below(spec.controllers))
         server = broker if s.chance(700_000) else controller
-        others = [name for name in self.world.kernel.hosts if name != broker]
-        other = others[s.below(len(others))]
+        other = self._pick(self._peers(broker))
         producer = f"producer-{s.below(2)}"
         return INFLICT[fault](self, Targets(broker, controller, server, other, producer))
+
+    def _peers(self, broker: str) -> list[str]:
+        """Whom the network can part from ``broker``."""
+        return [name for name in self.world.kernel.hosts if name != broker]
 
     def _down_then(self, broker: str, command: cm.Command) -> bool:
         """Disks are touched while their process is down; it comes back at once to what is left."""
@@ -169,10 +173,12 @@ class Campaign(Arena):
 
     def _reassign(self) -> bool:
         topic, partition = self._partition()
-        brokers = [1, 2, 3]
-        first = brokers.pop(self.stream.below(3))
-        second = brokers.pop(self.stream.below(2))
-        replicas = [first, second, *brokers][: 2 + self.stream.below(2)]
+        brokers = list(range(1, self.world.spec.brokers + 1))
+        if len(brokers) < 3:
+            return False
+        first = brokers.pop(self.stream.below(len(brokers)))
+        second = brokers.pop(self.stream.below(len(brokers)))
+        replicas = [first, second, brokers[0]][: 2 + self.stream.below(2)]
         return self.do(cm.ReassignPartition(topic, partition, replicas))
 
     def _configure(self) -> bool:

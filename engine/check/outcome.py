@@ -7,7 +7,6 @@ cluster has healed and drained. A workload's value begins with its record's numb
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from engine import events as ev
@@ -29,6 +28,7 @@ class Sent:
     acks: int
     idempotent: bool
     record_ids: tuple[int, ...]
+    keys: tuple[str | None, ...] = ()
     promise: int | None = None
     resolved: bool = False
     renumbered: bool = False
@@ -58,7 +58,8 @@ class Outcome:
         if event.attempt == 1 and event.records:
             key = (event.producer, self.sessions[event.producer], event.batch_id)
             ids = tuple(record.record_id for record in event.records)
-            self.sent[key] = Sent(TopicPartition(event.topic, event.partition), event.acks, event.base_sequence >= 0, ids)
+            keys = tuple(record.key for record in event.records)
+            self.sent[key] = Sent(TopicPartition(event.topic, event.partition), event.acks, event.base_sequence >= 0, ids, keys)
 
     def _resolved(self, event: ev.RecordsAcknowledged | ev.RecordsFailed) -> None:
         batch = self.sent.get((event.producer, self.sessions[event.producer], event.batch_id))
@@ -84,10 +85,7 @@ class Outcome:
 
     def judge(self, world: World, oracle: Oracle, counts: Counter[str]) -> None:
         """Raises Violation for an unlicensed loss, duplicate or disorder; counts the licensed losses."""
-        places: dict[TopicPartition, dict[int, list[int]]] = {}
-        for batch in self.sent.values():
-            if batch.partition not in places:
-                places[batch.partition] = dict(self._positions(world, batch.partition))
+        places = self.places(world)
         now = world.kernel.now
         last: dict[tuple[str, int, TopicPartition], int] = {}
         for (producer, session, batch_id), batch in self.sent.items():
@@ -118,16 +116,21 @@ class Outcome:
                         )
                     last[line] = offsets[0]
 
-    def _positions(self, world: World, partition: TopicPartition) -> Iterator[tuple[int, list[int]]]:
-        """Record number → its offsets, in the leader's log."""
-        found: dict[int, list[int]] = {}
-        for host in world.kernel.hosts.values():
-            node = host.node
-            replica = node.partitions.get(partition) if isinstance(node, BrokerNode) else None
-            if replica is None or replica.role != "leader":
-                continue
-            for batch in batches_between(replica.log, 0, replica.log.log_end_offset):
-                if not read_header(batch).is_control_batch:
-                    for record in decode(batch):
-                        found.setdefault(int((record.value or b"-1").split(b":")[0]), []).append(record.offset)
-        yield from found.items()
+    def places(self, world: World) -> dict[TopicPartition, dict[int, list[int]]]:
+        """Of each partition that was sent to: record number → its offsets, in the leader's log."""
+        partitions = dict.fromkeys(batch.partition for batch in self.sent.values())
+        return {partition: _offsets(world, partition) for partition in partitions}
+
+
+def _offsets(world: World, partition: TopicPartition) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for host in world.kernel.hosts.values():
+        node = host.node
+        replica = node.partitions.get(partition) if isinstance(node, BrokerNode) else None
+        if replica is None or replica.role != "leader":
+            continue
+        for batch in batches_between(replica.log, 0, replica.log.log_end_offset):
+            if not read_header(batch).is_control_batch:
+                for record in decode(batch):
+                    found.setdefault(int((record.value or b"-1").split(b":")[0]), []).append(record.offset)
+    return found

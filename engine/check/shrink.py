@@ -18,6 +18,7 @@ from engine.spec import ClusterSpec
 BUDGET_RUNS = 400
 Broken = Callable[[Script], int]
 """Runs a script: the virtual time at which it breaks in the same way as the original, or -1."""
+Kept = Callable[[cm.Command], bool]
 
 
 @dataclass(slots=True)
@@ -31,7 +32,8 @@ class Shrunk:
 class Shrinker:
     """Keeps the smallest script that was seen to break."""
 
-    def __init__(self, script: Script, broken: Broken, budget: int) -> None:
+    def __init__(self, script: Script, broken: Broken, budget: int, kept: Kept | None) -> None:
+        self.kept = kept
         self.script = script
         self.broken = broken
         self.left = budget
@@ -50,6 +52,9 @@ class Shrinker:
         self.script = _until(candidate, at_us)
         return True
 
+    def _keeps(self, step: Step) -> bool:
+        return self.kept is not None and self.kept(step.command)
+
     def with_steps(self, steps: tuple[Step, ...]) -> Script:
         return msgspec.structs.replace(self.script, steps=steps)
 
@@ -61,7 +66,8 @@ class Shrinker:
             start = 0
             while start < len(self.script.steps):
                 steps = self.script.steps
-                if self.keep_if_broken(self.with_steps(steps[:start] + steps[start + size :])):
+                spared = tuple(step for step in steps[start : start + size] if self._keeps(step))
+                if len(spared) < size and self.keep_if_broken(self.with_steps(steps[:start] + spared + steps[start + size :])):
                     removed = True
                 else:
                     start += size
@@ -73,7 +79,7 @@ class Shrinker:
     def simplify(self) -> bool:
         """Every single simplification that leaves it broken; whether there was one."""
         changed = False
-        for spec in _simpler_specs(self.script.spec):
+        for spec in _simpler_specs(self.script.spec) if self.kept is None else ():
             changed |= self.keep_if_broken(msgspec.structs.replace(self.script, spec=spec))
         position = len(self.script.steps)
         while position > 0:
@@ -81,7 +87,7 @@ class Shrinker:
             if position >= len(self.script.steps):
                 continue
             step = self.script.steps[position]
-            for command in simpler_commands(step.command):
+            for command in simpler_commands(step.command) if not self._keeps(step) else ():
                 steps = self.script.steps
                 simpler = Step(step.at_us, command)  # type: ignore[arg-type]
                 if self.keep_if_broken(self.with_steps((*steps[:position], simpler, *steps[position + 1 :]))):
@@ -98,9 +104,10 @@ class Shrinker:
                 return
 
 
-def shrink(script: Script, broken: Broken, budget: int = BUDGET_RUNS) -> Shrunk:
-    """The script must break; so does the one that is returned."""
-    shrinker = Shrinker(script, broken, budget)
+def shrink(script: Script, broken: Broken, budget: int = BUDGET_RUNS, kept: Kept | None = None) -> Shrunk:
+    """The script must break; so does the one that is returned. ``kept``: the commands that
+    belong to the question, as does then the cluster: they are neither left out nor made simpler."""
+    shrinker = Shrinker(script, broken, budget, kept)
     at_us = broken(script)
     if at_us < 0:
         raise ValueError("this script breaks nothing; there is nothing to shrink")
@@ -143,7 +150,7 @@ def simpler_commands(command: cm.Command) -> Iterator[cm.Command]:
         yield msgspec.structs.replace(command, partitions=1)
     for field in msgspec.structs.fields(command):
         value = getattr(command, field.name)
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             for name in value:
                 yield msgspec.structs.replace(command, **{field.name: {k: v for k, v in value.items() if k != name}})
         elif isinstance(value, list) and len(value) > 1 and field.name == "topics":
