@@ -254,7 +254,8 @@ class Produce(Command, frozen=True, tag=True):
 
 
 class StartWorkload(Command, frozen=True, tag=True):
-    """A steady stream of records. ``keys`` 0: without keys. ``limit`` 0: until stopped."""
+    """A steady stream of records. ``keys`` 0: without keys. ``limit`` 0: until stopped. So many ``transaction_records`` are committed
+    together (0: no transactions)."""
 
     name: ClientName
     topic: Topic
@@ -264,6 +265,21 @@ class StartWorkload(Command, frozen=True, tag=True):
     value_bytes: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
     skew_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
     limit: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    transaction_records: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+
+
+class BeginTransaction(Command, frozen=True, tag=True):
+    """``producer.beginTransaction()``; what it sends from now on belongs together. It needs a ``transactional.id``."""
+
+    producer: ClientName
+
+
+class CommitTransaction(Command, frozen=True, tag=True):
+    producer: ClientName
+
+
+class AbortTransaction(Command, frozen=True, tag=True):
+    producer: ClientName
 
 
 class StopWorkload(Command, frozen=True, tag=True):
@@ -336,6 +352,9 @@ AnyCommand = (
     | Produce
     | StartWorkload
     | StopWorkload
+    | BeginTransaction
+    | CommitTransaction
+    | AbortTransaction
     | CreateConsumer
     | AssignConsumer
     | SeekConsumer

@@ -171,7 +171,7 @@ def _start_workload(world: World, c: cm.StartWorkload, cause: int) -> None:
         c.producer,
         im.StartWorkload(
             c.name, c.topic, c.records_per_second, c.keys, c.value_bytes, c.skew_percent, c.limit,
-            world.workloads_started * RECORD_IDS_PER_WORKLOAD,
+            world.workloads_started * RECORD_IDS_PER_WORKLOAD, c.transaction_records,
         ),
         cause,
     )  # fmt: skip
@@ -237,6 +237,9 @@ EFFECTS: dict[type[cm.Command], Callable[[World, Any, int], None]] = {
     cm.Produce: _produce,
     cm.StartWorkload: _start_workload,
     cm.StopWorkload: _stop_workload,
+    cm.BeginTransaction: lambda w, c, cause: w.kernel.instruct(c.producer, im.CallTransaction("begin"), cause),
+    cm.CommitTransaction: lambda w, c, cause: w.kernel.instruct(c.producer, im.CallTransaction("commit"), cause),
+    cm.AbortTransaction: lambda w, c, cause: w.kernel.instruct(c.producer, im.CallTransaction("abort"), cause),
     cm.CreateConsumer: _create_consumer,
     cm.AssignConsumer: _assign,
     cm.SeekConsumer: _seek,

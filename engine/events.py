@@ -365,6 +365,15 @@ class ProducerFenced(Event, frozen=True, gc=False, tag=True):
     error: str
 
 
+class TransactionCallRefused(Event, frozen=True, gc=False, tag=True):
+    """A transactional method threw: it does not fit the producer's state. ``call``: "init", "begin", "commit", "abort" or "offsets"."""
+
+    producer: str
+    transactional_id: str
+    call: str
+    error: str
+
+
 class TransactionFailed(Event, frozen=True, gc=False, tag=True):
     """The producer cannot complete its transaction. ``fatal`` false: it may abort and begin another; true: it can only be closed."""
 

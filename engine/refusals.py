@@ -8,6 +8,7 @@ from typing import Any
 from engine import commands as cm
 from engine import limits
 from engine.clients.configs import ConsumerConfig, ProducerConfig
+from engine.clients.producer import ProducerNode
 from engine.errors import EngineError
 from engine.sim.kernel import Host
 from engine.world import (
@@ -222,6 +223,8 @@ def _check_start_workload(world: World, command: cm.StartWorkload) -> None:
     if len(running) >= limits.MAX_WORKLOADS:
         raise EngineError(f"name: a lab runs at most {limits.MAX_WORKLOADS} workloads; stop one first.", field="name")
     _check_uses_producer(world, command.producer)
+    if command.transaction_records:
+        _transactional(world, command.producer, "transaction_records")
     _check_workload_bytes(world, command)
 
 
@@ -240,6 +243,35 @@ def _check_workload_bytes(world: World, command: cm.StartWorkload) -> None:
             f"name: the disks of a lab hold at most {limits.MAX_LOG_BYTES_PER_LAB} bytes and hold {stored}; delete a topic first.",
             field="name",
         )
+
+
+def _transactional(world: World, name: str, field: str) -> ProducerNode:
+    host = world.kernel.hosts.get(name)
+    node = host.node if host is not None else None
+    if not isinstance(node, ProducerNode) or node.transactions is None:
+        raise EngineError(
+            f"{field}: {name} is no transactional producer; create one with a transactional.id.", field=field, code="INVALID_TXN_STATE"
+        )
+    return node
+
+
+def _check_transaction(world: World, command: Any) -> None:
+    """What would throw at once is refused; behind a call that still blocks, the producer itself says so."""
+    _running(world, command.producer, "producer")
+    node = _transactional(world, command.producer, "producer")
+    assert node.transactions is not None
+    call = TRANSACTION_CALLS[type(command)]
+    refusal = "" if node.blocked else node.transactions.refusal(call)
+    if refusal:
+        code = "PRODUCER_FENCED" if node.transactions.last_error == "PRODUCER_FENCED" else "INVALID_TXN_STATE"
+        raise EngineError(f"producer: {refusal}.", field="producer", code=code)
+
+
+TRANSACTION_CALLS: dict[type[cm.Command], str] = {
+    cm.BeginTransaction: "begin",
+    cm.CommitTransaction: "commit",
+    cm.AbortTransaction: "abort",
+}
 
 
 def _check_stop_workload(world: World, command: cm.StopWorkload) -> None:
@@ -281,6 +313,9 @@ CHECKS: dict[type[cm.Command], Callable[[World, Any], None]] = {
     cm.Produce: _check_produce,
     cm.StartWorkload: _check_start_workload,
     cm.StopWorkload: _check_stop_workload,
+    cm.BeginTransaction: _check_transaction,
+    cm.CommitTransaction: _check_transaction,
+    cm.AbortTransaction: _check_transaction,
     cm.AssignConsumer: _consumer,
     cm.SeekConsumer: _consumer,
     cm.PauseConsumer: _consumer,

@@ -174,8 +174,7 @@ def stored_bytes(world: World) -> int:
 
 def buffered_bytes(world: World) -> int:
     """What the producers hold that is not acknowledged: their buffer.memory, and what waits in ``send`` for room in it."""
-    waiting = (call.record for producer in producers(world) for call in producer.blocked)
-    blocked = sum(len(key or b"") + len(value or b"") for key, value, _, _ in waiting)
+    blocked = sum(producer.blocked_bytes for producer in producers(world))
     return blocked + sum(producer.buffered_bytes for producer in producers(world))
 
 

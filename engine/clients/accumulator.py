@@ -47,6 +47,7 @@ class Accumulator:
     Batches below ``flush_below`` do not wait for linger."""
 
     settings: ProducerConfig
+    transactional: bool = False
     batches: dict[int, ProducerBatch] = field(default_factory=dict)
     queues: dict[TopicPartition, PartitionQueue] = field(default_factory=dict)
     sticky: dict[str, StickyPartition] = field(default_factory=dict)
@@ -212,6 +213,7 @@ class Accumulator:
             producer_id=batch.producer_id,
             producer_epoch=batch.producer_epoch,
             base_sequence=batch.base_sequence,
+            transactional=self.transactional,
         )
         if compression is not Compression.NONE:
             topic = batch.partition.topic

@@ -73,6 +73,8 @@ PRODUCER_KEYS = _keys(
     ConfigKey("partitioner.adaptive.partitioning.enable", "boolean", "true"),
     ConfigKey("partitioner.ignore.keys", "boolean", "false"),
     ConfigKey("retries", "int", "2147483647", 0),
+    ConfigKey("transaction.timeout.ms", "int", "60000"),
+    ConfigKey("transactional.id", "string", ""),
 )
 
 CONSUMER_KEYS = _keys(
@@ -145,6 +147,8 @@ class ProducerConfig(msgspec.Struct, frozen=True):
     partitioner_adaptive_partitioning_enable: bool
     partitioner_ignore_keys: bool
     retries: int
+    transaction_timeout_ms: int
+    transactional_id: str
 
     @classmethod
     def from_map(cls, given: dict[str, str]) -> ProducerConfig:
@@ -152,6 +156,8 @@ class ProducerConfig(msgspec.Struct, frozen=True):
         values = _parse(given, PRODUCER_KEYS, "producer")
         values["acks"] = {"all": -1, "-1": -1, "0": 0, "1": 1}[str(values["acks"])]
         _settle_idempotence(values, "enable.idempotence" in given)
+        if "transactional.id" in given:
+            _check_transactions(values)
         _settle_delivery_timeout(values, "delivery.timeout.ms" in given)
         return msgspec.convert({_field(name): value for name, value in values.items()}, cls)
 
@@ -159,6 +165,8 @@ class ProducerConfig(msgspec.Struct, frozen=True):
         """Name → value as Kafka prints it, after the silent changes."""
         shown = _shown(self, PRODUCER_KEYS)
         shown["acks"] = "all" if self.acks == -1 else str(self.acks)
+        if not self.transactional_id:
+            del shown["transaction.timeout.ms"], shown["transactional.id"]
         return shown
 
 
@@ -349,6 +357,15 @@ def _settle_idempotence(values: dict[str, str | int | bool], asked_for: bool) ->
         )  # fmt: skip
     if reason:
         values["enable.idempotence"] = False
+
+
+def _check_transactions(values: dict[str, str | int | bool]) -> None:
+    if not values["transactional.id"]:
+        raise _invalid("transactional.id", "", "String must be non-empty")
+    if not values["enable.idempotence"]:
+        raise EngineError(
+            "Cannot set a transactional.id without also enabling idempotence.", field="transactional.id", code="INVALID_CONFIG"
+        )  # fmt: skip
 
 
 def _settle_delivery_timeout(values: dict[str, str | int | bool], asked_for: bool) -> None:

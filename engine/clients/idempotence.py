@@ -30,9 +30,11 @@ class PartitionSequences:
 
 @dataclass(slots=True)
 class ProducerIdState:
-    """``requesting``: an InitProducerId is on its way or waits for its retry."""
+    """``requesting``: an InitProducerId is on its way or waits for its retry. A ``transactional`` producer gives up where another would
+    bump its epoch: its transaction is aborted, which bumps it."""
 
     enabled: bool
+    transactional: bool = False
     producer_id: int = -1
     producer_epoch: int = -1
     requesting: bool = False
@@ -104,12 +106,16 @@ class ProducerIdState:
                 # Retention removed all that this producer wrote: the broker forgot it rightly, the sequence starts over.
                 self._start_at_beginning(known, batches)
                 return True
+            if self.transactional:
+                return False
             self.request_bump(batch.partition)
             return True
         if error == "OUT_OF_ORDER_SEQUENCE_NUMBER":
             is_next = self._is_next(known, batch.base_sequence)
             if known.unresolved < 0 and (batch.sequence_was_reset or not is_next):
                 return True  # an earlier batch is still to come
+            if self.transactional:
+                return False
             if known.unresolved < 0 or batch.base_sequence == known.unresolved:
                 self.request_bump(batch.partition)
             return True
@@ -126,7 +132,7 @@ class ProducerIdState:
         if error == "UNKNOWN_PRODUCER_ID":
             known = self.of(batch.partition)
             known.next_sequence, known.last_acked_sequence = 0, -1
-        elif adjust or error == "OUT_OF_ORDER_SEQUENCE_NUMBER":
+        elif not self.transactional and (adjust or error == "OUT_OF_ORDER_SEQUENCE_NUMBER"):
             self.request_bump(batch.partition)
 
     def mark_unresolved(self, batch: ProducerBatch) -> None:

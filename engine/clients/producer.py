@@ -7,17 +7,17 @@ restarted one is a new producer with a new producer ID, which is why the broker 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
-import msgspec
-
-from engine.clients.accumulator import NEVER_US, NO_ROOM, WAKE_SENDER, Accumulator
-from engine.clients.batch import ProducerBatch, upper_bound_bytes
+from engine.clients.accumulator import NEVER_US, Accumulator
+from engine.clients.application import ABORT, INIT, BlockedCall, BlockedSend, ProducerApplication
+from engine.clients.batch import ProducerBatch
 from engine.clients.common import COMMON_HANDLERS, STALE_METADATA, ClientNode, Handler, InFlight, backoff_us, preview
 from engine.clients.configs import ProducerConfig
 from engine.clients.idempotence import ProducerIdState
-from engine.clients.workload import Workload, WorkloadTimer, workload_of
+from engine.clients.transaction_manager import TransactionManager
+from engine.clients.workload import WorkloadTimer
 from engine.errors import ERRORS
 from engine.events import (
     ProduceRetried,
@@ -25,14 +25,11 @@ from engine.events import (
     ProduceSent,
     RecordsAcknowledged,
     RecordsFailed,
-    SendRefused,
     SentRecord,
-    WorkloadStarted,
-    WorkloadStopped,
 )
-from engine.log.record_batch import RecordTuple
 from engine.messages.base import Message, Timer
-from engine.messages.instructions import BeginShutdown, FlushProducer, SendRecords, StartWorkload, StopWorkload
+from engine.messages.groups import FindCoordinatorResponse
+from engine.messages.instructions import BeginShutdown, CallTransaction, FlushProducer, SendRecords, StartWorkload, StopWorkload
 from engine.messages.produce import (
     InitProducerIdRequest,
     InitProducerIdResponse,
@@ -41,44 +38,22 @@ from engine.messages.produce import (
     ProduceResponse,
     ProduceResult,
 )
+from engine.messages.transactions import EndTxnResponse, TxnOffsetCommitResponse
 from engine.sim.outbox import Outbox
 
-WAIT_FOR_METADATA = -1
 NOT_ALLOWED = ("CLUSTER_AUTHORIZATION_FAILED", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED")
-FATAL_TOPIC_ERRORS = ("INVALID_TOPIC_EXCEPTION", "TOPIC_AUTHORIZATION_FAILED")
 
 
 class SenderTimer(Timer, frozen=True, gc=False, tag=True):
     """A linger, a backoff, a delivery timeout or a blocked ``send`` comes to its end."""
 
 
-class BlockedSend(msgspec.Struct, frozen=True):
-    """A ``send`` that waits for metadata or for memory, at most until ``deadline_us``. ``workload`` "" is the hand of a person."""
-
-    topic: str
-    partition: int
-    record: RecordTuple
-    record_id: int
-    deadline_us: int
-    cause: int
-    workload: str
-
-
 @dataclass(slots=True)
-class ProducerNode(ClientNode):
-    """``sent`` = acknowledged + failed + buffered_records. ``configs`` shows the effective configuration."""
+class ProducerNode(ProducerApplication):
+    """The sender behind the application's calls."""
 
-    settings: ProducerConfig = field(init=False)
-    accumulator: Accumulator = field(init=False)
-    ids: ProducerIdState = field(init=False)
-    blocked: deque[BlockedSend] = field(init=False, default_factory=deque)
-    workloads: list[Workload] = field(init=False, default_factory=list)
-    sent: int = field(init=False, default=0)
     acknowledged: int = field(init=False, default=0)
-    failed: int = field(init=False, default=0)
     retries: int = field(init=False, default=0)
-    last_error: str = field(init=False, default="")
-    closing: bool = field(init=False, default=False)
     wake_at_us: int = field(init=False, default=NEVER_US)
     next_expiry_us: int = field(init=False, default=NEVER_US)
     id_failures: int = field(init=False, default=0)
@@ -87,9 +62,18 @@ class ProducerNode(ClientNode):
     def __post_init__(self) -> None:
         self.settings = ProducerConfig.from_map(self.configs)
         self.configs = self.settings.effective()
-        self.accumulator = Accumulator(self.settings)
-        self.ids = ProducerIdState(self.settings.enable_idempotence)
+        name = self.settings.transactional_id
+        self.accumulator = Accumulator(self.settings, transactional=bool(name))
+        self.ids = ProducerIdState(self.settings.enable_idempotence, transactional=bool(name))
+        if name:
+            self.transactions = TransactionManager(name, self.settings.transaction_timeout_ms)
         self._prepare(self.settings)
+
+    def start(self, out: Outbox) -> None:
+        """A transactional producer begins with ``initTransactions``."""
+        if self.transactions is not None:
+            self.blocked.append(BlockedCall(INIT, out.cause))
+        ClientNode.start(self, out)
 
     @property
     def producer_id(self) -> int:
@@ -98,10 +82,6 @@ class ProducerNode(ClientNode):
     @property
     def producer_epoch(self) -> int:
         return self.ids.producer_epoch
-
-    @property
-    def buffered_records(self) -> int:
-        return self.accumulator.buffered_records + len(self.blocked)
 
     @property
     def buffered_bytes(self) -> int:
@@ -117,142 +97,6 @@ class ProducerNode(ClientNode):
         if handler is not None:
             handler(self, source, body, out)
 
-    # -- the application's side ---------------------------------------------------------------------------------------------------
-
-    def _on_send_records(self, source: str, body: SendRecords, out: Outbox) -> None:
-        wake = False
-        for number, (key, value, headers) in enumerate(body.records):
-            record = (key, value, headers, out.now_ms)
-            wake |= self._send(body.topic, body.partition, record, body.first_record_id + number, "", out)
-        if wake:
-            self._proceed(out)
-
-    def _send(self, topic: str, partition: int, record: RecordTuple, record_id: int, workload: str, out: Outbox) -> bool:
-        """``KafkaProducer.send``. Returns whether the sender has something new to look at."""
-        self.sent += 1
-        size = upper_bound_bytes(record)
-        for name, limit in (("max.request.size", self.settings.max_request_size), ("buffer.memory", self.settings.buffer_memory)):
-            if size > limit:
-                reason = f"The message is {size} bytes when serialized which is larger than {limit}, the value of {name}."
-                self._refuse(topic, record_id, f"RecordTooLargeException: {reason}", out)
-                return False
-        deadline = out.now + self.settings.max_block_ms * 1000
-        call = BlockedSend(topic, partition, record, record_id, deadline, out.cause, workload)
-        result = NO_ROOM if self.blocked else self._try_append(call, out)
-        if result in (NO_ROOM, WAIT_FOR_METADATA):
-            if result == WAIT_FOR_METADATA:
-                self.metadata.errors.pop(topic, None)  # what the next answer says counts
-            self.blocked.append(call)
-            self._count_blocked(workload, 1)
-            return True
-        return result == WAKE_SENDER
-
-    def _try_append(self, call: BlockedSend, out: Outbox) -> int:
-        topic = self.metadata.topics.get(call.topic)
-        if topic is None or not topic.leaders or call.partition >= len(topic.leaders):
-            self.metadata.want(call.topic)
-            self.metadata.update_requested = True
-            return WAIT_FOR_METADATA
-        return self.accumulator.append(
-            call.record_id, topic, call.partition, call.record, out.now, call.cause, out.stream("partitioner")
-        )
-
-    def _unblock(self, out: Outbox) -> None:
-        """Each blocked call goes on, gives up or waits on, in the order in which they were made."""
-        waiting, self.blocked = self.blocked, deque()
-        self.accumulator.memory_wanted = False
-        no_room = False
-        unknown: list[str] = []
-        for call in waiting:
-            error = self.metadata.errors.get(call.topic, "")
-            refused = self.auth_error if call.topic not in self.metadata.topics else ""
-            if error in FATAL_TOPIC_ERRORS or refused or out.now >= call.deadline_us:
-                self._give_up(call, error if error in FATAL_TOPIC_ERRORS else refused, out)
-                continue
-            result = NO_ROOM
-            if not no_room and call.topic not in unknown:
-                result = self._try_append(call, out)
-            if result == WAIT_FOR_METADATA:
-                unknown.append(call.topic)
-            if result in (NO_ROOM, WAIT_FOR_METADATA):
-                no_room |= self.accumulator.memory_wanted
-                self.blocked.append(call)
-            else:
-                self._count_blocked(call.workload, -1)
-
-    def _give_up(self, call: BlockedSend, error: str, out: Outbox) -> None:
-        out.because(call.cause)
-        self._count_blocked(call.workload, -1)
-        waited = f"{self.settings.max_block_ms} ms"
-        topic = self.metadata.topics.get(call.topic)
-        if not error and topic is None:
-            error = f"TimeoutException: Topic {call.topic} not present in metadata after {waited}."
-        elif not error and topic is not None and call.partition >= len(topic.leaders):
-            error = (
-                f"TimeoutException: Partition {call.partition} of topic {call.topic} with partition count {len(topic.leaders)} "
-                f"is not present in metadata after {waited}."
-            )
-        elif not error:
-            error = f"BufferExhaustedException: no memory within {waited}; buffer.memory is {self.settings.buffer_memory} bytes."
-        self._refuse(call.topic, call.record_id, error, out)
-
-    def _refuse(self, topic: str, record_id: int, error: str, out: Outbox) -> None:
-        self.failed += 1
-        self.last_error = error
-        out.emit(SendRefused(self.name, topic, record_id, error))
-
-    def _count_blocked(self, name: str, change: int) -> None:
-        if name:
-            for workload in self.workloads:
-                if workload.name == name:
-                    workload.blocked += change
-
-    def _on_flush(self, source: str, body: FlushProducer, out: Outbox) -> None:
-        self.accumulator.flush_below = self.accumulator.next_batch_id
-        self._proceed(out)
-
-    def _on_shutdown(self, source: str, body: BeginShutdown, out: Outbox) -> None:
-        """``close``: what was sent is sent to its end first."""
-        for workload in self.workloads:
-            self._stop(workload, out)
-        self.closing = True
-        self._proceed(out)
-
-    def _on_start_workload(self, source: str, body: StartWorkload, out: Outbox) -> None:
-        self.workloads = [workload for workload in self.workloads if workload.name != body.workload]
-        self.workloads.append(workload_of(body, out.now))
-        out.emit(WorkloadStarted(self.name, body.workload, body.topic, body.records_per_second))
-        self._on_workload_timer("", WorkloadTimer(body.workload), out)
-
-    def _on_stop_workload(self, source: str, body: StopWorkload, out: Outbox) -> None:
-        for workload in self.workloads:
-            if workload.name == body.workload:
-                self._stop(workload, out)
-
-    def _stop(self, workload: Workload, out: Outbox) -> None:
-        if workload.running:
-            workload.running = False
-            out.cancel(WorkloadTimer(workload.name))
-            out.emit(WorkloadStopped(self.name, workload.name, workload.sent))
-
-    def _on_workload_timer(self, source: str, body: WorkloadTimer, out: Outbox) -> None:
-        for workload in self.workloads:
-            if workload.name == body.workload and workload.running:
-                self._tick(workload, out)
-
-    def _tick(self, workload: Workload, out: Outbox) -> None:
-        stream = out.stream("workload/" + workload.name)
-        wake = False
-        for _ in range(workload.due(out.now)):
-            record_id, key, value = workload.make(stream)
-            wake |= self._send(workload.topic, -1, (key, value, (), out.now_ms), record_id, workload.name, out)
-        if workload.finished:
-            self._stop(workload, out)
-        else:
-            out.arm(WorkloadTimer(workload.name), after_us=workload.next_tick_us(out.now))
-        if wake:
-            self._proceed(out)
-
     # -- the sender -----------------------------------------------------------------------------------------------------------------
 
     def _on_sender_timer(self, source: str, body: SenderTimer, out: Outbox) -> None:
@@ -265,18 +109,46 @@ class ProducerNode(ClientNode):
         if self.blocked:
             self._unblock(out)
         if self.closing:
-            self.accumulator.flush_below = self.accumulator.next_batch_id
-        self._settle_producer_id(out)
-        again_us = self._send_what_is_ready(out)
+            self._close(out)
+        if self.transactions is None:
+            self._settle_producer_id(out)
+            again_us = self._send_what_is_ready(out)
+        else:
+            again_us = self._send_in_transaction(self.transactions, out)
         self.metadata.refresh(self.connections, True, out)
-        if self.closing and not self.blocked and not self.accumulator.batches:
+        if self.closing and self._has_closed():
             out.exit()
             return
         if self.ids.enabled and self.ids.producer_id < 0 and self.id_retry_at_us > out.now:
             again_us = min(again_us, self.id_retry_at_us)
-        if self.blocked:
+        if self.blocked and isinstance(self.blocked[0], BlockedSend):
             again_us = min(again_us, self.blocked[0].deadline_us)
         self._wake_at(min(again_us, self.next_expiry_us), out)
+
+    def _close(self, out: Outbox) -> None:
+        """Everything is sent; then a transaction that is still open is aborted."""
+        self.accumulator.flush_below = self.accumulator.next_batch_id
+        transactions = self.transactions
+        idle = not (self.blocked or self.accumulator.batches)
+        if idle and transactions is not None and transactions.ongoing and not transactions.completing:
+            self.call(ABORT, out)
+
+    def _has_closed(self) -> bool:
+        if self.transactions is None:
+            return not self.blocked and not self.accumulator.batches
+        sending = any(isinstance(call, BlockedSend) for call in self.blocked)
+        return not (sending or self.accumulator.batches or self.transactions.ongoing)
+
+    def _send_in_transaction(self, transactions: TransactionManager, out: Outbox) -> int:
+        """Transactional requests go first; what they bring may let the application go on."""
+        while True:
+            hold, again_us = transactions.step(self, out)
+            before = len(self.blocked)
+            if self.blocked:
+                self._unblock(out)
+            if len(self.blocked) == before:
+                break
+        return again_us if hold else min(again_us, self._send_what_is_ready(out))
 
     def _wake_at(self, at_us: int, out: Outbox) -> None:
         """The sender's one timer; a wake-up that turns out too early arms the next."""
@@ -320,13 +192,17 @@ class ProducerNode(ClientNode):
                 )
             out.because(batch.cause)
             topic, partition = batch.partition
+            if self.transactions is not None and batch.partition not in self.transactions.partitions:
+                self.transactions.partitions.append(batch.partition)
             batch.cause = out.emit(
                 ProduceSent(
                     self.name, broker, topic, partition, batch.batch_id, batch.attempts + 1, settings.acks, correlation_id,
                     len(batch.records), batch.base_sequence, records,
                 )
             )  # fmt: skip
-        request = ProduceRequest(correlation_id, self.name, settings.acks, settings.request_timeout_ms, tuple(items))
+        request = ProduceRequest(
+            correlation_id, self.name, settings.acks, settings.request_timeout_ms, tuple(items), settings.transactional_id
+        )
         if settings.acks == 0:
             out.send(self.connections.by_broker[broker].address, request)
             for batch in batches:
@@ -355,6 +231,8 @@ class ProducerNode(ClientNode):
         for entry in lost:
             if entry.kind == "init":
                 self._id_failed(error, out)
+            elif entry.kind == "transaction" and self.transactions is not None:
+                self.transactions.lost(self, out)
             for batch_id in entry.items:
                 batch = self.accumulator.batches.get(batch_id)
                 if batch is not None:
@@ -418,6 +296,11 @@ class ProducerNode(ClientNode):
         self.last_error = error
         topic, partition = batch.partition
         out.emit(RecordsFailed(self.name, topic, partition, batch.batch_id, count, error), also=silencers)
+        if self.transactions is not None:
+            self.transactions.batch_failed(self, error, out)
+
+    def give_up(self, batch: ProducerBatch, error: str, out: Outbox) -> None:
+        self._fail(batch, error, False, (), out)
 
     def _expire(self, out: Outbox) -> None:
         """delivery.timeout.ms: whatever is older is given up, wherever it is; nobody knows whether it was written."""
@@ -449,7 +332,16 @@ class ProducerNode(ClientNode):
                 ids.requesting = True
                 self.connections.send(broker, InitProducerIdRequest(self.connections.new_correlation_id()), "init", out)
 
+    def _on_transaction(self, source: str, body: Any, out: Outbox) -> None:
+        entry = self.connections.complete(source, body.correlation_id)
+        if entry is not None and self.transactions is not None:
+            self.transactions.answered(self, body, out)
+            self._proceed(out)
+
     def _on_producer_id(self, source: str, body: InitProducerIdResponse, out: Outbox) -> None:
+        if self.transactions is not None:
+            self._on_transaction(source, body, out)
+            return
         if self.connections.complete(source, body.correlation_id) is None:
             return
         if body.error == "NONE":
@@ -492,4 +384,8 @@ _HANDLERS: dict[type, Handler] = {
     SenderTimer: ProducerNode._on_sender_timer,
     ProduceResponse: ProducerNode._on_produce,
     InitProducerIdResponse: ProducerNode._on_producer_id,
+    FindCoordinatorResponse: ProducerNode._on_transaction,
+    EndTxnResponse: ProducerNode._on_transaction,
+    TxnOffsetCommitResponse: ProducerNode._on_transaction,
+    CallTransaction: ProducerNode._on_call,
 }

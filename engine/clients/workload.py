@@ -28,7 +28,7 @@ class WorkloadTimer(Timer, frozen=True, gc=False, tag=True):
 @dataclass(slots=True)
 class Workload:
     """``scheduled`` counts since ``began_us`` (which moves when the stream was held up), ``sent`` from the very start. ``blocked``
-    records wait inside ``send``."""
+    records wait inside ``send``. ``in_transaction`` of the ``transaction_records`` have been sent in the transaction that is open."""
 
     name: str
     topic: str
@@ -43,6 +43,8 @@ class Workload:
     sent: int = 0
     blocked: int = 0
     running: bool = True
+    transaction_records: int = 0
+    in_transaction: int = 0
 
     @property
     def finished(self) -> bool:
@@ -51,7 +53,7 @@ class Workload:
     def due(self, now: int) -> int:
         """How many records to send now."""
         if self.blocked:
-            self.began_us, self.scheduled = now, 0
+            self.hold(now)
             return 0
         count = 1 + (now - self.began_us) * self.records_per_second // 1_000_000 - self.scheduled
         if count > MAX_RECORDS_PER_TICK:
@@ -61,6 +63,10 @@ class Workload:
             count = min(count, self.limit - self.sent)
         self.scheduled += count
         return count
+
+    def hold(self, now: int) -> None:
+        """The application waits; its schedule begins anew."""
+        self.began_us, self.scheduled = now, 0
 
     def next_tick_us(self, now: int) -> int:
         """Microseconds from ``now`` until the next record is due, at least a millisecond."""
@@ -86,4 +92,5 @@ def workload_of(instruction: StartWorkload, now: int) -> Workload:
     return Workload(
         instruction.workload, instruction.topic, instruction.records_per_second, instruction.keys, instruction.value_bytes,
         instruction.skew_percent, instruction.limit, instruction.first_record_id, now,
+        transaction_records=instruction.transaction_records,
     )  # fmt: skip

@@ -26,7 +26,8 @@ class FlushProducer(Instruction, frozen=True, gc=False, tag=True):
 
 
 class StartWorkload(Instruction, frozen=True, gc=False, tag=True):
-    """``keys`` 0 sends without key; ``skew_percent`` of the records share the first key. Record n of it is ``first_record_id + n``."""
+    """``keys`` 0 sends without key; ``skew_percent`` of the records share the first key. Record n of it is ``first_record_id + n``.
+    So many ``transaction_records`` make one transaction (0: none)."""
 
     workload: str
     topic: str
@@ -36,6 +37,13 @@ class StartWorkload(Instruction, frozen=True, gc=False, tag=True):
     skew_percent: int
     limit: int
     first_record_id: int
+    transaction_records: int = 0
+
+
+class CallTransaction(Instruction, frozen=True, gc=False, tag=True):
+    """``beginTransaction``, ``commitTransaction`` or ``abortTransaction``: ``call`` "begin", "commit" or "abort"."""
+
+    call: str
 
 
 class StopWorkload(Instruction, frozen=True, gc=False, tag=True):

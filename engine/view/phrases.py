@@ -151,6 +151,7 @@ def _produce(command: c.Produce) -> str:
 
 def _workload(command: c.StartWorkload) -> str:
     until = f", {command.limit:,} in all" if command.limit else ""
+    until += f", {plural(command.transaction_records, 'record')} to a transaction" if command.transaction_records else ""
     return f"send {plural(command.records_per_second, 'record')} per second to {command.topic}{until}"
 
 
@@ -193,6 +194,9 @@ _PHRASES: dict[type[Command], Callable[[Any], str]] = {
     c.Produce: _produce,
     c.StartWorkload: _workload,
     c.StopWorkload: lambda v: f"stop workload {v.name}",
+    c.BeginTransaction: lambda v: f"let {v.producer} begin a transaction",
+    c.CommitTransaction: lambda v: f"let {v.producer} commit its transaction",
+    c.AbortTransaction: lambda v: f"let {v.producer} abort its transaction",
     c.CreateConsumer: _consumer,
     c.AssignConsumer: lambda v: f"let {v.name} read {v.topic}, partitions {', '.join(map(str, v.partitions)) or 'none'}",
     c.SeekConsumer: _seek,

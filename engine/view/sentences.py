@@ -90,6 +90,15 @@ def _recovered(event: e.LogRecovered) -> str:
     return f"Broker {event.broker} recovered {_part(event)} after an unclean stop: its log ends at {event.log_end_offset}{cut}{rebuilt}."
 
 
+_CALLS = {
+    "init": "initTransactions",
+    "begin": "beginTransaction",
+    "commit": "commitTransaction",
+    "abort": "abortTransaction",
+    "offsets": "sendOffsetsToTransaction",
+}
+
+
 def _stable(event: e.LastStableOffsetAdvanced) -> str:
     if event.old == event.new:
         return (
@@ -336,6 +345,7 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
         f"{v.producer} is fenced: a newer producer uses the transactional ID {v.transactional_id} "
         f"(it held producer ID {v.producer_id}, epoch {v.producer_epoch}; {v.error})."
     ),
+    e.TransactionCallRefused: lambda v: f"{v.producer} could not call {_CALLS.get(v.call, v.call)}: {v.error}.",
     e.TransactionFailed: lambda v: (
         f"{v.producer} cannot go on with transactional ID {v.transactional_id} and can only be closed: {v.error}."
         if v.fatal

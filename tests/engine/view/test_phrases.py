@@ -122,6 +122,9 @@ SAMPLES: list[tuple[Command, str, str]] = [
         "kafka-producer-perf-test.sh --topic orders --throughput 100 --record-size 100 --num-records -1",
     ),
     (c.StopWorkload("w"), "stop workload w", "kill -INT $(pgrep -f w)"),
+    (c.BeginTransaction("pay"), "let pay begin a transaction", "producer.beginTransaction();    // in pay: no tool does this"),
+    (c.CommitTransaction("pay"), "let pay commit its transaction", "producer.commitTransaction();    // in pay: no tool does this"),
+    (c.AbortTransaction("pay"), "let pay abort its transaction", "producer.abortTransaction();    // in pay: no tool does this"),
     (
         c.CreateConsumer("r", ["orders"], {"auto.offset.reset": "earliest"}),
         "start consumer r on orders",
