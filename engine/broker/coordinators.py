@@ -17,6 +17,7 @@ from engine.broker import logs, replication
 from engine.broker.apis import fetch
 from engine.broker.state import LEADER, Broker, CoordinatorShard, PendingWrite, Replica
 from engine.broker.timers import CoordinatorLoad, CoordinatorWriteExpired
+from engine.coordination.java_hash import java_hash
 from engine.coordination.shard import Continuation, Decision, ShardState
 from engine.events import CoordinatorLoaded, CoordinatorUnloaded, RecordsAppended, SegmentRolled
 from engine.log.errors import LogError
@@ -32,7 +33,7 @@ LOAD_RECORD_US = 2
 """Reading a partition back takes a moment, longer the more it holds."""
 
 MUST_BE_FOUND_AGAIN = "NOT_COORDINATOR"
-_TRANSLATED = {
+TRANSLATED = {
     "UNKNOWN_TOPIC_OR_PARTITION": "COORDINATOR_NOT_AVAILABLE",
     "NOT_ENOUGH_REPLICAS": "COORDINATOR_NOT_AVAILABLE",
     "REQUEST_TIMED_OUT": "COORDINATOR_NOT_AVAILABLE",
@@ -65,15 +66,6 @@ def register(topic: str, kind: ShardKind) -> None:
 
 
 # -- which partition, which shard -------------------------------------------------------------------------------------------------------
-
-
-def java_hash(text: str) -> int:
-    """``String.hashCode``, over UTF-16 code units, as a signed 32-bit number."""
-    value = 0
-    raw = text.encode("utf-16-be", "surrogatepass")
-    for position in range(0, len(raw), 2):
-        value = (31 * value + (raw[position] << 8 | raw[position + 1])) & 0xFFFFFFFF
-    return value - (1 << 32) if value & 0x80000000 else value
 
 
 def partition_for(key: str, count: int) -> int:
@@ -288,8 +280,9 @@ def carry_out(broker: Broker, replica: Replica, decision: Decision) -> None:
     if error != "NONE":
         _fail(broker, replica, PendingWrite(0, 0, out.cause, replies, decision.then), error, out)
         return
-    for position, (key, value) in enumerate(decision.records):
-        shard.state.replay(first + position, -1, -1, key, value, now_ms)
+    if decision.replay:
+        for position, (key, value) in enumerate(decision.records):
+            shard.state.replay(first + position, -1, -1, key, value, now_ms)
     _appended(broker, replica, shard, replies, decision.then, out)
 
 
@@ -301,7 +294,12 @@ def _append(
     active = log.segments[-1]
     try:
         appended = log.append_as_leader(
-            batch, replica.leader_epoch, out.now_ms, out.disk, AppendOrigin.COORDINATOR, guard=guard,
+            batch,
+            replica.leader_epoch,
+            out.now_ms,
+            out.disk,
+            AppendOrigin.COORDINATOR,
+            guard=guard,
             transaction_version=transaction_version,
         )
     except LogError as wrong:
@@ -396,15 +394,16 @@ def _fail(broker: Broker, replica: Replica, pending: PendingWrite, error: str, o
 
 
 def _release(broker: Broker, replica: Replica, pending: PendingWrite, error: str, out: Outbox) -> None:
-    _send(pending.replies, error, out)
+    """What follows the commit comes first, the replies after it."""
     if pending.then is not None and replica.shard is not None:
         _kinds[replica.partition.topic].on_written(broker, replica, pending.then, error, out)
+    _send(pending.replies, error, out)
 
 
 def _send(replies: tuple[tuple[str, Response], ...], error: str, out: Outbox) -> None:
     for destination, response in replies:
         if destination:
-            out.send(destination, response if error == "NONE" else refused(response, _TRANSLATED.get(error, error)))
+            out.send(destination, response if error == "NONE" else refused(response, TRANSLATED.get(error, error)))
 
 
 def refused(response: Response, error: str) -> Response:

@@ -7,7 +7,7 @@ a restarted broker does not act on history.
 
 from __future__ import annotations
 
-from engine.broker import cleaner, coordinators, fetcher, logs, replication, replication_quotas
+from engine.broker import cleaner, coordinators, fetcher, groups, logs, replication, replication_quotas
 from engine.broker.apis import delete_records, fetch
 from engine.broker.state import FOLLOWER, LEADER, NEVER_MS, Broker, FollowerState, Replica
 from engine.coordination.quorum_log import Committed
@@ -34,8 +34,11 @@ def apply(broker: Broker, committed: Committed, out: Outbox) -> None:
     """Replays what was committed into the image and, once this broker has caught up, acts on it."""
     image = broker.image
     replicas_changed = configs_changed = False
+    deleted_topics: list[str] = []
     for batch in committed:
         for position, record in enumerate(batch.records):
+            if isinstance(record, RemoveTopic):
+                deleted_topics.append(image.topic_names[record.topic_id])
             image.apply(record, batch.base_offset + position, batch.epoch)
             if isinstance(record, _CHANGES_REPLICAS):
                 replicas_changed = True
@@ -51,6 +54,8 @@ def apply(broker: Broker, committed: Committed, out: Outbox) -> None:
         apply_configs(broker, out)
     if replicas_changed:
         publish(broker, out)
+    if deleted_topics:
+        groups.on_topics_deleted(broker, deleted_topics, out)
 
 
 def publish(broker: Broker, out: Outbox) -> None:

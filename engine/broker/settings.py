@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.coordination.group_settings import GroupSettings
 from engine.metadata.configs import parse_boolean, static_value
 
 
@@ -36,6 +37,7 @@ class BrokerSettings(msgspec.Struct, frozen=True, gc=False):
     cleaner_bytes_per_second: int
     cleaner_map_entries: int
     offsets_commit_timeout_us: int
+    groups: GroupSettings
 
     @classmethod
     def read(cls, configs: dict[str, str]) -> BrokerSettings:
@@ -69,6 +71,7 @@ class BrokerSettings(msgspec.Struct, frozen=True, gc=False):
             cleaner_bytes_per_second=min(int(float(static_value(configs, "log.cleaner.io.max.bytes.per.second"))), 10**12),
             cleaner_map_entries=int(number("log.cleaner.dedupe.buffer.size") / 24 * 0.9),
             offsets_commit_timeout_us=number("offsets.commit.timeout.ms") * 1000,
+            groups=GroupSettings.read(configs),
         )
 
 

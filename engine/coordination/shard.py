@@ -47,3 +47,5 @@ class Decision:
     replies: list[tuple[str, Response]] = field(default_factory=list)
     at_once: list[tuple[str, Response]] = field(default_factory=list)
     then: Continuation | None = None
+    replay: bool = True
+    """False: the state is already what the records say (classic groups change in memory first)."""

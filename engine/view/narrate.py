@@ -58,6 +58,7 @@ _TRACE: frozenset[type[Event]] = frozenset(
         e.FollowerStarted,
         e.ProducerIdAssigned,
         e.ShutdownGranted,
+        e.GroupStateChanged,
     }
 )
 _MINOR: frozenset[type[Event]] = frozenset(
@@ -65,6 +66,7 @@ _MINOR: frozenset[type[Event]] = frozenset(
         e.QuorumElectionStarted, e.QuorumLogTruncated, e.BrokerRegistered, e.LeaderStarted, e.RecordsAppended, e.HighWatermarkAdvanced,
         e.IsrShrinkProposed, e.IsrExpandProposed, e.ProduceAcknowledged, e.SegmentRolled, e.ProduceSent, e.RecordsAcknowledged,
         e.ConsumerPositioned, e.RecordsConsumed, e.AlterPartitionRefused, e.ProduceRetried, e.ProduceRefused,
+        e.OffsetsCommitted, e.CoordinatorUnloaded,
         e.LastStableOffsetAdvanced, e.TransactionStarted, e.PartitionAddedToTransaction, e.TransactionPrepared,
         e.TransactionMarkerWritten, e.TransactionCompleted,
     }
@@ -122,5 +124,6 @@ _OBJECTS: dict[str, Callable[[Any, Any], list[str]]] = {
     "resource_name": _resource,
     "producer": lambda event, name: [name],
     "consumer": lambda event, name: [name],
+    "group": lambda event, name: [f"group:{name}"],
     "client": lambda event, name: [name],
 }

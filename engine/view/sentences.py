@@ -213,6 +213,43 @@ def _admin(event: e.AdminAnswered) -> str:
     return f"{event.api} was answered without an error."
 
 
+def _member_left(event: e.MemberLeft) -> str:
+    who = f"{event.consumer} (static member {event.instance_id})" if event.instance_id else event.consumer
+    how = {
+        "left": "left",
+        "session expired": "was taken out of",
+        "rebalance timeout": "was taken out of",
+        "no SyncGroup in time": "was taken out of",
+        "poll timeout": "left",
+    }.get(event.reason, "left")
+    why = {
+        "left": "",
+        "session expired": ": no heartbeat for its session timeout",
+        "rebalance timeout": ": it did not rejoin before the rebalance timeout",
+        "no SyncGroup in time": ": it did not ask for its assignment before the rebalance timeout",
+        "poll timeout": ": it had not polled for max.poll.interval.ms",
+    }.get(event.reason, f": {event.reason.rstrip('.')}")
+    return f"{who} {how} group {event.group}{why}. It has {plural(event.members, 'member')} now."
+
+
+def _rebalanced(event: e.GroupRebalanced) -> str:
+    parts = ", ".join(f"{name} {count}" for name, count in event.assigned)
+    stopped = f"; some partitions were read by nobody for {_duration(event.stopped_us)}" if event.stopped_us else ""
+    return f"Group {event.group} is stable in generation {event.generation} ({event.protocol}): partitions {parts}{stopped}."
+
+
+def _committed_offsets(event: e.OffsetsCommitted) -> str:
+    shown = ", ".join(f"{topic}-{partition} up to {offset}" for topic, partition, offset in event.offsets[:3])
+    more = f" and {len(event.offsets) - 3} more" if len(event.offsets) > 3 else ""
+    return f"{event.consumer} committed for group {event.group}: {shown}{more}."
+
+
+def _deleted_offsets(event: e.OffsetsDeleted) -> str:
+    shown = ", ".join(f"{topic}-{partition}" for topic, partition in event.partitions[:3])
+    more = f" and {len(event.partitions) - 3} more" if len(event.partitions) > 3 else ""
+    return f"The offsets of group {event.group} in {shown}{more} were deleted ({event.reason})."
+
+
 _COORDINATED = {
     "__consumer_offsets": "the groups",
     "__transaction_state": "the transactions",
@@ -339,6 +376,21 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
         f"Broker {v.broker} now coordinates {_COORDINATED.get(v.topic, 'all')} of {_part(v)}: "
         f"it has read {plural(v.record_count, 'record')} back."
     ),
+    e.GroupStateChanged: lambda v: f"Group {v.group} went from {v.old} to {v.new}.",
+    e.MemberJoined: lambda v: (
+        f"{v.consumer} joined group {v.group}{f' as static member {v.instance_id}' if v.instance_id else ''}. "
+        f"It has {plural(v.members, 'member')} now."
+    ),
+    e.MemberLeft: _member_left,
+    e.StaticMemberReplaced: lambda v: (
+        f"{v.consumer} took the place of static member {v.instance_id} in group {v.group}; "
+        "whoever had it before is fenced."
+    ),
+    e.GroupRebalanceStarted: lambda v: f"Group {v.group} began to rebalance because {v.reason}.",
+    e.GroupRebalanced: _rebalanced,
+    e.OffsetsCommitted: _committed_offsets,
+    e.OffsetsDeleted: _deleted_offsets,
+    e.GroupDeleted: lambda v: f"Group {v.group} was deleted ({v.reason}).",
     e.CoordinatorUnloaded: lambda v: f"Broker {v.broker} no longer coordinates {_COORDINATED.get(v.topic, 'all')} of {_part(v)}.",
     e.ProducerIdAssigned: lambda v: f"{v.producer} got producer ID {v.producer_id}, epoch {v.producer_epoch}.",
     e.ProducerFenced: lambda v: (
