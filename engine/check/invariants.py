@@ -9,18 +9,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from engine import events as ev
 from engine.broker.node import BrokerNode
-from engine.broker.state import Replica
+from engine.broker.state import LEADER, Replica
+from engine.check.committed import Committed
 from engine.controller.node import ControllerNode
 from engine.log.partition_log import PartitionLog
 from engine.messages.base import TopicPartition
 from engine.metadata.image import MetadataImage, PartitionImage
 from engine.world import World
 
+TOUCHING = frozenset(
+    {
+        ev.HighWatermarkAdvanced, ev.RecordsAppended, ev.RecordsReplicated, ev.ReplicaTruncated, ev.LeaderStarted, ev.FollowerStarted,
+        ev.LastStableOffsetAdvanced, ev.TransactionMarkerWritten, ev.LogCleaned, ev.SegmentsDeleted, ev.SegmentRolled, ev.LogRecovered,
+    }
+)  # fmt: skip
+"""What happens to one replica, at the node of the happening."""
 LICENSING_ELECTIONS = {"unclean", "last known leader"}
 
 
@@ -34,21 +42,12 @@ class Violation(Exception):
         self.detail = detail
 
 
-@dataclass(slots=True)
-class Committed:
-    """What the oracle knows to be committed in one partition. ``batches``: base offset → bytes. ``licences``: why a loss would be
-    excused. ``tainted``: brokers whose disk may lack what they once held, with the broker epoch that they had then; such a one is clean
-    again once it has registered anew and has left ISR and ELR, and so has to copy everything before it counts."""
-
-    high_watermark: int = 0
-    batches: dict[int, bytes] = field(default_factory=dict)
-    last_base: int = -1
-    licences: set[str] = field(default_factory=set)
-    tainted: dict[int, int] = field(default_factory=dict)
-
-
 class Oracle:
-    """Feed it every run of fresh happenings (``observe``); it raises Violation."""
+    """Feed it every run of fresh happenings (``observe``); it raises Violation.
+
+    A replica is looked at when something happened to it, and one more of its broker's each time, in turn: what changes without an event
+    (a follower's high watermark) is seen a little later.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -60,6 +59,7 @@ class Oracle:
         self.metadata_checked: dict[str, int] = {}
         self.replica_checked: dict[tuple[str, TopicPartition], int] = {}
         self.image = MetadataImage()
+        self.turns: dict[str, int] = {}
         self.counts: Counter[str] = Counter()
         self.handlers: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.HighWatermarkAdvanced: self._high_watermark,
@@ -74,19 +74,28 @@ class Oracle:
             ev.NodeStarted: self._restarted,
             ev.DiskWiped: lambda event: self._taint(event.name, "a wiped disk"),
             ev.DiskCorrupted: lambda event: self._taint(event.name, "a corrupted disk"),
-            ev.LogDirectoryFailed: lambda event: None,
+            ev.LogCleaned: self._cleaned,
         }
 
     def observe(self, fresh: list[ev.Happening]) -> bool:
         """Always False, so that it can serve as the kernel's watch without stopping it."""
         nodes: dict[str, None] = {}
+        touched: dict[tuple[str, TopicPartition], None] = {}
         for happening in fresh:
-            handler = self.handlers.get(type(happening.event))
+            event = happening.event
+            kind = type(event)
+            handler = self.handlers.get(kind)
             if handler is not None:
-                handler(happening.event)
+                handler(event)
+            if kind in TOUCHING:
+                touched[happening.node, TopicPartition(event.topic, event.partition)] = None  # type: ignore[attr-defined]
             nodes[happening.node] = None
         for name in nodes:
             self._check_node(name)
+        for name, partition in touched:
+            replica = self._replica_on(name, partition)
+            if replica is not None:
+                self._check_replica(name, partition, replica)
         return False
 
     def state(self, partition: TopicPartition) -> Committed:
@@ -108,13 +117,9 @@ class Oracle:
         partition = TopicPartition(event.topic, event.partition)
         known = self.state(partition)
         replica = self._replica(event.broker, partition)
-        if replica is None or event.new <= known.high_watermark:
+        if replica is None or event.new <= known.high_watermark or known.licences:
             return
-        for batch in batches_between(replica.log, known.high_watermark, event.new):
-            base = int.from_bytes(batch[:8], "big")
-            known.batches[base] = batch
-            known.last_base = base
-        known.high_watermark = event.new
+        known.extend(batches_between(replica.log, known.high_watermark, event.new), event.new)
         self._candidates_complete(partition, known)
 
     def _leader_started(self, event: ev.LeaderStarted) -> None:
@@ -161,6 +166,12 @@ class Oracle:
         self.counts["truncations"] += 1
         key = (f"broker-{event.broker}", TopicPartition(event.topic, event.partition))
         self.replica_checked[key] = min(self.replica_checked.get(key, 0), event.to_offset)
+
+    def _cleaned(self, event: ev.LogCleaned) -> None:
+        """Its bytes are others now: they are compared anew."""
+        self.counts["cleans"] += 1
+        self.counts["records cleaned away"] += event.records_before - event.records_after
+        self.replica_checked[f"broker-{event.broker}", TopicPartition(event.topic, event.partition)] = 0
 
     def _acknowledged(self, event: ev.ProduceAcknowledged) -> None:
         if event.acks == -1:
@@ -211,8 +222,10 @@ class Oracle:
         node = host.node if host is not None else None
         if isinstance(node, BrokerNode) and node.quorum is not None:
             self._check_metadata(name, node.metadata_log, node.image.offset + 1)
-            for partition, replica in node.partitions.items():
-                self._check_replica(name, partition, replica)
+            if node.partitions:
+                turn = self.turns[name] = self.turns.get(name, 0) + 1
+                partition = nth(node.partitions, turn % len(node.partitions))
+                self._check_replica(name, partition, node.partitions[partition])
         elif isinstance(node, ControllerNode):
             quorum = node.quorum
             if quorum.epoch < self.quorum_epochs.get(name, 0):
@@ -247,14 +260,22 @@ class Oracle:
         known = self.state(partition)
         if known.licences:
             return
+        if replica.role == LEADER and replica.high_watermark <= known.high_watermark:
+            stable = max(known.last_stable_offset(replica.high_watermark), log.log_start_offset)
+            if replica.last_stable_offset != stable:
+                self.fail(
+                    "Offsets",
+                    f"{partition} on {name}: the last stable offset is {replica.last_stable_offset}, should be {stable}"
+                    f" (HW {replica.high_watermark})",
+                )
         key = (name, partition)
         start = self.replica_checked.get(key, 0)
         upto = min(replica.high_watermark, known.high_watermark)
         if upto <= start:
             return
         for batch in batches_between(log, start, upto):
-            base = int.from_bytes(batch[:8], "big")
-            if known.batches.get(base) != batch:
+            if not known.agrees(batch):
+                base = int.from_bytes(batch[:8], "big")
                 self.fail("LogMatching", f"{partition} on {name} has other bytes at offset {base} than were committed there")
         self.replica_checked[key] = upto
 
@@ -309,8 +330,10 @@ class Oracle:
                 invariant,
                 f"broker {broker} ends {partition} at {log.log_end_offset}, committed is {known.high_watermark}",
             )
+        if log.log_start_offset > known.last_base:
+            return
         batch = next(iter(log.read(known.last_base, 1)), b"")
-        if batch != known.batches[known.last_base]:
+        if batch and not known.agrees(batch):
             self.fail(invariant, f"broker {broker} holds other bytes at {partition}@{known.last_base} than were committed")
 
     def check_candidates(self) -> None:
@@ -319,9 +342,16 @@ class Oracle:
             self._candidates_complete(partition, known)
 
     def _replica(self, broker: int, partition: TopicPartition) -> Replica | None:
-        host = self.world.kernel.hosts.get(f"broker-{broker}")
+        return self._replica_on(f"broker-{broker}", partition)
+
+    def _replica_on(self, name: str, partition: TopicPartition) -> Replica | None:
+        host = self.world.kernel.hosts.get(name)
         node = host.node if host is not None else None
         return node.partitions.get(partition) if isinstance(node, BrokerNode) else None
+
+
+def nth(partitions: dict[TopicPartition, Replica], position: int) -> TopicPartition:
+    return next(islice(partitions, position, None))
 
 
 def partitions_of(image: MetadataImage) -> list[tuple[TopicPartition, PartitionImage]]:
