@@ -267,6 +267,15 @@ class PartitionAddedToTransaction(Event, frozen=True, gc=False, tag=True):
     partition: int
 
 
+class OffsetsAddedToTransaction(Event, frozen=True, gc=False, tag=True):
+    """The group's coordinator holds them as pending: they count once the transaction's COMMIT marker is there."""
+
+    broker: int
+    transactional_id: str
+    group: str
+    offsets: tuple[tuple[str, int, int], ...]
+
+
 class TransactionTimedOut(Event, frozen=True, gc=False, tag=True):
     """The coordinator's sweep found it open for longer than its transaction.timeout.ms; it is aborted in a new epoch."""
 
@@ -397,7 +406,8 @@ class GroupRebalanced(Event, frozen=True, gc=False, tag=True):
 
 
 class OffsetsCommitted(Event, frozen=True, gc=False, tag=True):
-    """``offsets``: (topic, partition, offset) each. Their records in ``__consumer_offsets`` are below its high watermark."""
+    """``offsets``: (topic, partition, offset) each. Their records in ``__consumer_offsets`` are below its high watermark. ``consumer`` is ""
+    where the marker of a transaction commits them."""
 
     broker: int
     group: str

@@ -38,6 +38,7 @@ from engine.broker.apis import (
     offset_for_leader_epoch,
     produce,
     sasl,
+    txn_offset_commit,
     write_txn_markers,
 )  # fmt: skip
 from engine.broker.cleaner import on_step as on_cleaner_step
@@ -122,12 +123,14 @@ from engine.messages.security import (
     SaslAuthenticateRequest,
 )  # fmt: skip
 from engine.messages.transactions import (
+    AddOffsetsToTxnRequest,
     AddPartitionsToTxnRequest,
     AddPartitionsToTxnResponse,
     DescribeProducersRequest,
     DescribeTransactionRequest,
     EndTxnRequest,
     ListTransactionsRequest,
+    TxnOffsetCommitRequest,
     WriteTxnMarkersRequest,
     WriteTxnMarkersResponse,
 )  # fmt: skip
@@ -309,6 +312,8 @@ _APIS: dict[type[Any], Handler] = {
     **group_dispatch.APIS,
     AddPartitionsToTxnRequest: transactions.add_partitions,
     EndTxnRequest: transactions.end_transaction,
+    TxnOffsetCommitRequest: txn_offset_commit.handle,
+    AddOffsetsToTxnRequest: txn_offset_commit.add_offsets,
     WriteTxnMarkersRequest: write_txn_markers.handle,
     DescribeTransactionRequest: describe_transactions.describe,
     ListTransactionsRequest: describe_transactions.list_all,

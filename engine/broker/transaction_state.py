@@ -35,6 +35,13 @@ class MarkersUnderWay(NamedTuple):
     markers: tuple[QueuedMarker, ...]
 
 
+class GroupOffsets(NamedTuple):
+    """``offsets``: (topic, partition, offset) each."""
+
+    group: str
+    offsets: tuple[tuple[str, int, int], ...]
+
+
 @dataclass(slots=True)
 class ParkedMarkers:
     """A WriteTxnMarkers request whose markers are to be replicated: per marker the producer ID and its partitions' outcomes, in the
@@ -47,6 +54,8 @@ class ParkedMarkers:
     """(position of the marker, partition) of each outcome."""
     results: list[PartitionError | None]
     missing: int
+    offsets: dict[int, tuple[GroupOffsets, ...]] = field(default_factory=dict)
+    """What a COMMIT in ``__consumer_offsets`` commits for groups, by the outcome's position."""
 
 
 @dataclass(slots=True)

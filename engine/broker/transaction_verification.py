@@ -8,7 +8,7 @@ confirmed is refused, so that a late one cannot leave a transaction hanging. The
 from __future__ import annotations
 
 from engine.broker import coordinators
-from engine.broker.apis import produce
+from engine.broker.apis import produce, txn_offset_commit
 from engine.broker.state import LEADER, Broker
 from engine.broker.timers import VerificationRetry, VerificationTimeout
 from engine.broker.transaction_state import ParkedVerification
@@ -18,7 +18,7 @@ from engine.log.record_batch import BatchHeader, read_header
 from engine.messages.base import Request, TopicPartition
 from engine.messages.groups import PartitionError
 from engine.messages.produce import ProduceRequest
-from engine.messages.transactions import AddPartitionsToTxnRequest, AddPartitionsToTxnResponse
+from engine.messages.transactions import AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, TxnOffsetCommitRequest
 from engine.metadata.internal_topics import TRANSACTION_STATE
 from engine.sim.outbox import Outbox
 from engine.spec import broker_name
@@ -45,7 +45,9 @@ def ask_for_produce(broker: Broker, source: str, request: ProduceRequest, out: O
             header = read_header(item.batch)
             if not header.is_transactional:
                 continue
-            guard = replica.log.producer_state.start_verification(header, epoch_bump=request.adds_partitions)
+            guard = replica.log.producer_state.start_verification(
+                header.producer_id, header.producer_epoch, header.base_sequence, epoch_bump=request.adds_partitions
+            )
         except LogError as wrong:
             errors[item.partition] = wrong.code
             continue
@@ -57,6 +59,16 @@ def ask_for_produce(broker: Broker, source: str, request: ProduceRequest, out: O
         return
     _park(
         broker, source, request, request.transactional_id, (asking.producer_id, asking.producer_epoch), guards, errors,
+        request.adds_partitions, out,
+    )  # fmt: skip
+
+
+def ask_for_offsets(
+    broker: Broker, source: str, request: TxnOffsetCommitRequest, partition: TopicPartition, guard: int, out: Outbox
+) -> None:
+    """The partition of ``__consumer_offsets`` takes part in the transaction like any other."""
+    _park(
+        broker, source, request, request.transactional_id, (request.producer_id, request.producer_epoch), {partition: guard}, {},
         request.adds_partitions, out,
     )  # fmt: skip
 
@@ -127,6 +139,8 @@ def _settle(broker: Broker, number: int, parked: ParkedVerification, errors: dic
     request = parked.request
     if isinstance(request, ProduceRequest):
         produce.append_all(broker, parked.source, request, parked.guards, parked.errors, out)
+    elif isinstance(request, TxnOffsetCommitRequest):
+        txn_offset_commit.commit(broker, parked.source, request, parked.guards, parked.errors, out)
 
 
 def _translated(error: str, adds: bool) -> str:

@@ -25,6 +25,7 @@ from engine.messages.base import Response, TopicPartition
 from engine.messages.groups import PartitionError
 from engine.messages.produce import InitProducerIdRequest, InitProducerIdResponse
 from engine.messages.transactions import (
+    AddOffsetsToTxnResponse,
     AddPartitionsToTxnRequest,
     AddPartitionsToTxnResponse,
     EndTxnRequest,
@@ -95,7 +96,10 @@ def init_producer_id(broker: Broker, source: str, request: InitProducerIdRequest
         _keep_sweeping(broker, out)
 
 
-def add_partitions(broker: Broker, source: str, request: AddPartitionsToTxnRequest, out: Outbox) -> None:
+def add_partitions(
+    broker: Broker, source: str, request: AddPartitionsToTxnRequest, out: Outbox, *, as_offsets: bool = False
+) -> None:
+    """``as_offsets``: the client had asked by AddOffsetsToTxn, and is answered so."""
     replica, shard, error = shard_of(broker, request.transactional_id)
     if request.verify_only and replica is not None:
         _verify(shard, source, request, out)
@@ -107,7 +111,9 @@ def add_partitions(broker: Broker, source: str, request: AddPartitionsToTxnReque
             request.transaction_version, out.now_ms,
         )  # fmt: skip
     results = tuple([PartitionError(partition, verdict.error) for partition in request.partitions])
-    reply = AddPartitionsToTxnResponse(request.correlation_id, results)
+    reply: Response = AddPartitionsToTxnResponse(request.correlation_id, results)
+    if as_offsets:
+        reply = AddOffsetsToTxnResponse(request.correlation_id, verdict.error)
     if replica is None or verdict.change is None:
         out.send(source, reply)
         return

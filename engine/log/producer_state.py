@@ -115,12 +115,11 @@ class ProducerStateManager:
         entry = self.producers.get(producer_id)
         return entry is not None and entry.current_txn_first_offset >= 0 and entry.producer_epoch == producer_epoch
 
-    def start_verification(self, header: BatchHeader, *, epoch_bump: bool = True) -> int:
+    def start_verification(self, producer_id: int, epoch: int, sequence: int, *, epoch_bump: bool = True) -> int:
         """The guard that the batch must show when it is appended; NO_GUARD where its transaction has records here already.
 
         Raises LogError(INVALID_PRODUCER_EPOCH). Source: ``UnifiedLog.maybeStartTransactionVerification``.
         """
-        producer_id, epoch, sequence = header.producer_id, header.producer_epoch, header.base_sequence
         if self.has_ongoing_txn(producer_id, epoch):
             return NO_GUARD
         entry = self.producers.get(producer_id)

@@ -28,6 +28,19 @@ class AddPartitionsToTxnResponse(Response, frozen=True, gc=False, tag=True):
     results: tuple[PartitionError, ...]
 
 
+class AddOffsetsToTxnRequest(Request, frozen=True, gc=False, tag=True):
+    """Only with transactions v1."""
+
+    transactional_id: str
+    producer_id: int
+    producer_epoch: int
+    group_id: str
+
+
+class AddOffsetsToTxnResponse(Response, frozen=True, gc=False, tag=True):
+    error: str
+
+
 class EndTxnRequest(Request, frozen=True, gc=False, tag=True):
     transactional_id: str
     producer_id: int
@@ -72,6 +85,7 @@ class TxnOffsetCommitRequest(Request, frozen=True, gc=False, tag=True):
     generation_or_epoch: int = -1
     member_id: str = ""
     group_instance_id: str = ""
+    adds_partitions: bool = True
 
 
 class TxnOffsetCommitResponse(Response, frozen=True, gc=False, tag=True):

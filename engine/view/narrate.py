@@ -67,7 +67,7 @@ _MINOR: frozenset[type[Event]] = frozenset(
         e.IsrShrinkProposed, e.IsrExpandProposed, e.ProduceAcknowledged, e.SegmentRolled, e.ProduceSent, e.RecordsAcknowledged,
         e.ConsumerPositioned, e.RecordsConsumed, e.AlterPartitionRefused, e.ProduceRetried, e.ProduceRefused,
         e.OffsetsCommitted, e.CoordinatorUnloaded,
-        e.LastStableOffsetAdvanced, e.TransactionStarted, e.PartitionAddedToTransaction, e.TransactionPrepared,
+        e.LastStableOffsetAdvanced, e.OffsetsAddedToTransaction, e.TransactionStarted, e.PartitionAddedToTransaction, e.TransactionPrepared,
         e.TransactionMarkerWritten, e.TransactionCompleted,
     }
 )  # fmt: skip

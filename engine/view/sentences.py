@@ -241,6 +241,8 @@ def _rebalanced(event: e.GroupRebalanced) -> str:
 def _committed_offsets(event: e.OffsetsCommitted) -> str:
     shown = ", ".join(f"{topic}-{partition} up to {offset}" for topic, partition, offset in event.offsets[:3])
     more = f" and {len(event.offsets) - 3} more" if len(event.offsets) > 3 else ""
+    if not event.consumer:
+        return f"With its transaction, group {event.group} has committed: {shown}{more}."
     return f"{event.consumer} committed for group {event.group}: {shown}{more}."
 
 
@@ -356,6 +358,10 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
         f"epoch {v.producer_epoch}; it may take {_duration(v.timeout_ms * 1000)}."
     ),
     e.PartitionAddedToTransaction: lambda v: f"{_part(v)} was added to the transaction of {v.transactional_id}.",
+    e.OffsetsAddedToTransaction: lambda v: (
+        f"Broker {v.broker} holds offsets of group {v.group} for the transaction of {v.transactional_id} "
+        f"({', '.join(f'{topic}-{number} at {offset}' for topic, number, offset in v.offsets)}): they count if it commits."
+    ),
     e.TransactionTimedOut: lambda v: (
         f"The transaction of {v.transactional_id} has been open for {_duration(v.open_ms * 1000)}, longer than its "
         f"{_duration(v.timeout_ms * 1000)}: broker {v.broker} aborts it."

@@ -10,8 +10,9 @@ from __future__ import annotations
 from engine.broker import coordinators, logs, replication
 from engine.broker.apis import fetch
 from engine.broker.state import LEADER, Broker, PendingAck, Replica
-from engine.broker.transaction_state import ParkedMarkers
-from engine.events import SegmentRolled, TransactionMarkerWritten
+from engine.broker.transaction_state import GroupOffsets, ParkedMarkers
+from engine.coordination.group_shard import GroupShard
+from engine.events import OffsetsCommitted, SegmentRolled, TransactionMarkerWritten
 from engine.log.errors import LogError
 from engine.log.log_validator import AppendOrigin
 from engine.log.record_batch import ControlRecordType, build_end_txn_marker
@@ -39,9 +40,12 @@ def handle(broker: Broker, source: str, request: WriteTxnMarkersRequest, out: Ou
     for item, (at, partition) in enumerate(places):
         out.because(cause)
         replica = broker.partitions.get(partition)
+        offsets = _pending_offsets(replica, request.markers[at])
         error = _write(broker, replica, partition, request.markers[at], out)
         if error == "NONE" and replica is not None:
             written.append((replica, item, out.cause))
+            if offsets:
+                parked.offsets[item] = offsets
         else:
             parked.results[item] = PartitionError(partition, _TRANSLATED.get(error, error))
             parked.missing -= 1
@@ -51,6 +55,19 @@ def handle(broker: Broker, source: str, request: WriteTxnMarkersRequest, out: Ou
     out.because(cause)
     if not places or (number in channels.parked and not parked.missing):
         _answer(broker, number, out)
+
+
+def _pending_offsets(replica: Replica | None, marker: TxnMarker) -> tuple[GroupOffsets, ...]:
+    shard = replica.shard if replica is not None else None
+    if shard is None or not marker.committed or not isinstance(shard.state, GroupShard):
+        return ()
+    pending = shard.state.offsets.pending.get(marker.producer_id)
+    return tuple(
+        [
+            GroupOffsets(group, tuple([(tp.topic, tp.partition, entry.value.offset) for tp, entry in offsets.items()]))
+            for group, offsets in (pending.by_group.items() if pending is not None else ())
+        ]
+    )
 
 
 def _write(broker: Broker, replica: Replica | None, partition: TopicPartition, marker: TxnMarker, out: Outbox) -> str:
@@ -118,6 +135,12 @@ def finish(broker: Broker, replica: Replica, pending: PendingAck, error: str, ou
         return
     parked.results[pending.item] = PartitionError(replica.partition, error)
     parked.missing -= 1
+    if error == "NONE":
+        cause = out.cause
+        for group, offsets in parked.offsets.get(pending.item, ()):
+            out.because(cause)
+            out.emit(OffsetsCommitted(broker.broker_id, group, "", offsets), also=(pending.event_id,))
+        out.because(cause)
     if not parked.missing:
         _answer(broker, -pending.produce_id, out)
 

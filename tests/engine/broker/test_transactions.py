@@ -11,14 +11,17 @@ from engine.coordination.transaction_records import TransactionState
 from engine.lab import Lab
 from engine.messages.base import TopicPartition
 from engine.messages.fetch import FetchItem, FetchRequest, ListOffsetsItem, ListOffsetsRequest
+from engine.messages.groups import FindCoordinatorRequest, OffsetAndMetadata, OffsetFetchRequest
 from engine.messages.produce import InitProducerIdRequest
 from engine.messages.transactions import (
+    AddOffsetsToTxnRequest,
     AddPartitionsToTxnRequest,
     DescribeProducersRequest,
     DescribeTransactionRequest,
     EndTxnRequest,
     ListTransactionsRequest,
     TxnMarker,
+    TxnOffsetCommitRequest,
     WriteTxnMarkersRequest,
 )
 from engine.sim.checkpoint import copy_tree
@@ -323,3 +326,77 @@ def test_checkpoints_hold_transactions(bank: Bank) -> None:
     for world in (bank.lab.world, twin):
         world.kernel.run(world.kernel.now + 2_000_000)
     assert twin.kernel.trace == bank.lab.kernel.trace
+
+
+# -- offsets in the transaction ----------------------------------------------------------------------------------------------------------
+
+
+def _group_coordinator(bank: Bank) -> int:
+    for _ in range(100):
+        for broker in _brokers(bank.lab):
+            found = bank.probe.ask(broker.broker_id, FindCoordinatorRequest(0, "g", "group"), within_s=1)
+            if found is not None and found.error == "NONE":
+                return int(found.broker_id)
+        bank.wait(0.1)
+    raise AssertionError("no group coordinator")
+
+
+def _commit_offset(bank: Bank, producer: tuple[int, int], offset: int, **more: object) -> str:
+    request = TxnOffsetCommitRequest(0, PAY, "g", *producer, (OffsetAndMetadata(ORDERS, offset),), **more)  # type: ignore[arg-type]
+    return str(bank.probe.ask(_group_coordinator(bank), request).results[0].error)
+
+
+def _fetch_offset(bank: Bank, *, stable: bool) -> tuple[str, int]:
+    request = OffsetFetchRequest(0, "g", (ORDERS,), require_stable=stable)
+    found = bank.probe.ask(_group_coordinator(bank), request).offsets[0]
+    return found.error, found.offset
+
+
+@pytest.fixture
+def kiosk() -> Bank:
+    return Bank(broker_configs={"offsets.topic.num.partitions": "3"})
+
+
+def test_fact_40_offsets_count_when_their_transaction_commits(kiosk: Bank) -> None:
+    producer = kiosk.begin()
+    assert _commit_offset(kiosk, producer, 5) == "NONE"
+    assert _fetch_offset(kiosk, stable=False) == ("NONE", -1)
+    assert _fetch_offset(kiosk, stable=True)[0] == "UNSTABLE_OFFSET_COMMIT"
+    kiosk.probe.end(producer, True)
+    kiosk.wait(0.5)
+    assert _fetch_offset(kiosk, stable=True) == ("NONE", 5)
+    assert kiosk.first(e.OffsetsCommitted)[1].offsets == (("orders", 0, 5),)
+    following = (producer[0], producer[1] + 1)
+    assert _commit_offset(kiosk, following, 9) == "NONE"
+    kiosk.probe.end(following, False)
+    kiosk.wait(0.5)
+    assert _fetch_offset(kiosk, stable=True) == ("NONE", 5)
+    assert _commit_offset(kiosk, following, 10) == "INVALID_PRODUCER_EPOCH"
+
+
+def test_pending_offsets_survive_the_groups_coordinator(kiosk: Bank) -> None:
+    producer = kiosk.begin()
+    _commit_offset(kiosk, producer, 5)
+    kiosk.do(c.KillNode(f"broker-{_group_coordinator(kiosk)}"))
+    kiosk.wait(12)
+    kiosk.wait_until(lambda: _fetch_offset(kiosk, stable=True)[0] == "UNSTABLE_OFFSET_COMMIT", within_s=20)
+    assert kiosk.probe.end(producer, True).error == "NONE"
+    kiosk.wait_until(lambda: _fetch_offset(kiosk, stable=True) == ("NONE", 5), within_s=20)
+
+
+def test_a_zombie_of_the_group_commits_nothing(kiosk: Bank) -> None:
+    """KIP-447: the generation fences, whatever the transactional ID."""
+    producer = kiosk.begin()
+    assert _commit_offset(kiosk, producer, 5, generation_or_epoch=3, member_id="gone") == "ILLEGAL_GENERATION"
+
+
+def test_with_transactions_v1_the_client_adds_the_group(kiosk: Bank) -> None:
+    producer = kiosk.begin()
+    _group_coordinator(kiosk)
+    assert _commit_offset(kiosk, producer, 5, adds_partitions=False) == "TRANSACTION_ABORTABLE"
+    add = AddOffsetsToTxnRequest(0, PAY, *producer, "g")
+    assert kiosk.probe.ask(kiosk.probe.coordinator(), add).error == "NONE"
+    assert _commit_offset(kiosk, producer, 5, adds_partitions=False) == "NONE"
+    kiosk.probe.end(producer, True, version=0)
+    kiosk.wait(0.5)
+    assert _fetch_offset(kiosk, stable=True) == ("NONE", 5)
