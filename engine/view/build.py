@@ -26,6 +26,7 @@ from engine.view.cleaner import add_cleaner_views
 from engine.view.clients import consumer_view, producer_view
 from engine.view.flights import flights
 from engine.view.metrics import MetricsTracker, measure
+from engine.view.transactions import transaction_views
 from engine.view.tree import (
     BatchView,
     ConsumerView,
@@ -63,6 +64,7 @@ def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:
             consumers[name] = consumer_view(name, host.node if isinstance(host.node, ConsumerNode) else None)
     topics = _topics(kernel, image, nodes)
     add_cleaner_views(kernel, topics)
+    transactions = transaction_views(kernel, image, topics)
     links = {
         f"{source}>{target}": LinkView(source, target, link.cut, link.delay_us, link.loss_ppm)
         for (source, target), link in kernel.links.items()
@@ -79,6 +81,7 @@ def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:
         quorum=_quorum(kernel),
         metrics=measure(metrics, kernel.now, nodes, topics, consumers),
         event_id=kernel.next_event_id - 1,
+        transactions=transactions,
     )
 
 

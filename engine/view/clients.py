@@ -24,6 +24,9 @@ def producer_view(name: str, node: ProducerNode | None) -> ProducerView:
         failed=node.failed,
         retries=node.retries,
         last_error=node.last_error,
+        transactional_id=node.settings.transactional_id,
+        transaction_state=node.transactions.state if node.transactions is not None else "",
+        transaction_partitions=[str(tp) for tp in node.transactions.partitions] if node.transactions is not None else [],
         workloads=[
             WorkloadView(work.name, work.topic, work.records_per_second, work.sent, work.limit, work.running)
             for work in node.workloads

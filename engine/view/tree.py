@@ -99,6 +99,30 @@ class ReplicaView(msgspec.Struct):
     """None unless the topic is compacted and the broker runs."""
 
 
+class OpenTransactionView(msgspec.Struct):
+    """A transaction that has records in a partition and no marker yet. ``last_us``: the time of its producer's last record there."""
+
+    producer_id: int
+    producer_epoch: int
+    first_offset: int
+    last_us: int
+
+
+class TransactionView(msgspec.Struct):
+    """``state``: "Empty", "Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit" or "CompleteAbort". ``partitions``: "orders-0", …
+    ``unmarked`` are those of a prepared transaction that have no marker yet. ``start_us`` is -1 where none has begun."""
+
+    transactional_id: str
+    producer_id: int
+    producer_epoch: int
+    state: str
+    coordinator: int
+    timeout_ms: int
+    start_us: int = -1
+    partitions: list[str] = []
+    unmarked: list[str] = []
+
+
 class PartitionView(msgspec.Struct):
     """``committed`` truth comes from the controllers' committed metadata. ``high_watermark`` and ``log_end_offset`` are the leader's."""
 
@@ -120,6 +144,8 @@ class PartitionView(msgspec.Struct):
     high_watermark: int = -1
     last_stable_offset: int = -1
     log_end_offset: int = -1
+    open_transactions: list[OpenTransactionView] = []
+    """What holds ``last_stable_offset`` below the high watermark: the one with the lowest first offset."""
     logs: dict[str, ReplicaView] = {}
 
 
@@ -154,6 +180,10 @@ class ProducerView(msgspec.Struct):
     failed: int = 0
     retries: int = 0
     last_error: str = ""
+    transactional_id: str = ""
+    transaction_state: str = ""
+    """"uninitialized", "initializing", "ready", "in transaction", "committing", "aborting", "abortable error" or "fatal error"."""
+    transaction_partitions: list[str] = []
     workloads: list[WorkloadView] = []
 
 
@@ -228,3 +258,4 @@ class View(msgspec.Struct):
     metrics: dict[str, float]
     event_id: int
     """The number of the newest event."""
+    transactions: dict[str, TransactionView] = {}
