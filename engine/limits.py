@@ -70,6 +70,7 @@ MAX_HELD_MESSAGES = 20_000
 MAX_QUEUE = 200_000
 """Deliveries in the kernel's queue; beyond it a lab is stopped with a clear error rather than eat the machine."""
 MAX_CONSOLE_LINE = 4_000
+MAX_CONSOLE_FILES = 20
 MAX_DISK_QUEUE_US = 5_000_000
 """Writes waiting for a slow disk: when so much is queued, the page cache takes the rest and the disk is as slow as this, not slower."""
 MAX_IN_FLIGHT_SHOWN = 200

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine import limits
-from engine.console import configs, consumer, elections, producer, quorum, topics
+from engine.console import configs, consumer, elections, offsets, producer, quorum, records, topics
+from engine.console.files import STDIN, Files
 from engine.console.job import Job
 from engine.console.options import UsageError, split_words
 from engine.console.producer import ProducerJob
@@ -18,8 +19,13 @@ TOOLS: dict[str, Callable[[Lab, list[str]], Job]] = {
     configs.NAME: configs.run,
     elections.NAME: elections.run,
     quorum.NAME: quorum.run,
+    offsets.NAME: offsets.run,
 }
-NAMES = sorted([*TOOLS, producer.NAME])
+READERS: dict[str, Callable[[Lab, list[str], Files], Job]] = {
+    records.NAME: records.run,
+}
+"""Those that read files."""
+NAMES = sorted([*TOOLS, *READERS, producer.NAME])
 END_OF_INPUT = ("\x04", "^D")
 HELP = [
     "The Kafka tools that this console knows (each takes --help):",
@@ -29,7 +35,10 @@ HELP = [
     "  kafka-configs.sh           describe and alter the configuration of topics and brokers",
     "  kafka-leader-election.sh   elect preferred or unclean leaders",
     "  kafka-metadata-quorum.sh   describe --status or describe --replication",
-    "--bootstrap-server may be left out. There are no pipes, variables or files here.",
+    "  kafka-get-offsets.sh       offsets of partitions: --topic orders --time earliest",
+    "  kafka-delete-records.sh    move the log start: --offset-json-file, see below",
+    "--bootstrap-server may be left out. There are no pipes or variables here. Where a tool reads a JSON file, write it with",
+    "echo '{…}' > moves.json (then cat, ls, rm), or give /dev/stdin and <<< '{…}', or the JSON itself in quotes.",
 ]
 
 
@@ -38,6 +47,7 @@ class Console:
 
     def __init__(self) -> None:
         self.prompting: ProducerJob | None = None
+        self.files = Files()
 
     @property
     def prompt(self) -> str:
@@ -90,14 +100,28 @@ class Console:
                 job.foreground = False
                 self.prompting = job
             return job
+        if name in READERS:
+            return self._run_reader(lab, name, words, text if here else "\n".join(following))
         if here or following:
             return Job([f"{words[0][:80]}: takes no input here"], 2)
+        done = self.files.run(words)
+        if done is not None:
+            return Job(*done)
         if name not in TOOLS:
             return Job([f"{words[0][:80]}: command not found", f"Known here: {', '.join(NAMES)}, help"], 127)
         for mark in ("|", ">", ">>", "<", "&&", "||", ";", "&"):
             if mark in words:
                 return Job([f"'{mark}': this console runs one Kafka tool per line and knows no shell operators"], 2)
         return TOOLS[name](lab, words[1:])
+
+    def _run_reader(self, lab: Lab, name: str, words: list[str], text: str) -> Job:
+        """A tool that reads files; what follows ``<<<`` is its standard input."""
+        if text.strip():
+            self.files.contents[STDIN] = "\n".join(split_here(text))
+        try:
+            return READERS[name](lab, words[1:], self.files)
+        finally:
+            self.files.contents.pop(STDIN, None)
 
 
 def _here_string(line: str) -> tuple[str, bool, str]:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from engine.coordination.java_hash import java_hash
 from engine.lab import Lab
+from engine.messages.base import TopicPartition
 from engine.metadata.configs import BROKER_CONFIGS, COARSER_SYNONYMS, NULL_BY_DEFAULT, TOPIC_CONFIGS
 from engine.metadata.image import MetadataImage
 from engine.view.build import committed_image
@@ -80,4 +82,18 @@ def _spread(text: str) -> int:
     code = 0
     for character in text:
         code = (31 * code + ord(character)) & 0xFFFFFFFF
+    return code ^ code >> 16
+
+
+def partition_order(partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
+    """The order in which a ``HashMap`` that grew by itself lists partitions (``TopicPartition.hashCode``)."""
+    listed = list(partitions)
+    size = 16
+    while len(listed) > size * 3 // 4:
+        size *= 2
+    return sorted(listed, key=lambda partition: _partition_spread(partition) & (size - 1))
+
+
+def _partition_spread(partition: TopicPartition) -> int:
+    code = (31 * (31 + partition.partition) + java_hash(partition.topic)) & 0xFFFFFFFF
     return code ^ code >> 16
