@@ -33,6 +33,20 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One-line sabotages that the simulator must catch (``engine.check.mutants``); empty in real life."""
 
 
+def with_small_internal_topics(spec: ClusterSpec) -> ClusterSpec:
+    """The cluster of a new sandbox or lesson: Kafka's own topics with three partitions each instead of fifty, and no more replicas than
+    there are brokers, as explicit static broker settings. What the spec sets itself stays (docs/decisions/0040)."""
+    replicas = min(spec.brokers, 3)
+    small: dict[str, str] = {}
+    for prefix in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic"):
+        small[f"{prefix}.num.partitions"] = "3"
+        if replicas < 3:
+            small[f"{prefix}.replication.factor"] = str(replicas)
+            if prefix != "offsets.topic":
+                small[f"{prefix}.min.isr"] = str(min(replicas, 2))
+    return msgspec.structs.replace(spec, broker_configs={**small, **spec.broker_configs})
+
+
 BASE_CONTROLLER_ID = 101
 
 

@@ -21,6 +21,7 @@ from engine.messages import instructions as im
 from engine.messages.base import Request
 from engine.metadata.configs import InvalidConfigError, validate_all
 from engine.metadata.image import MetadataImage
+from engine.metadata.internal_topics import INTERNAL_TOPICS
 from engine.sim.kernel import Host, Kernel
 from engine.sim.outbox import Node
 from engine.spec import BASE_CONTROLLER_ID, ClusterSpec, broker_name, controller_name
@@ -195,8 +196,11 @@ def take_stock(world: World) -> str:
 
 
 def known_partitions(world: World) -> dict[str, int]:
+    """By topic; those of Kafka's own topics count for no bound."""
     best = best_image(world)
-    return {name: len(topic.partitions) for name, topic in best.topics.items()} if best is not None else {}
+    if best is None:
+        return {}
+    return {name: len(topic.partitions) for name, topic in best.topics.items() if name not in INTERNAL_TOPICS}
 
 
 def active_segment(world: World, command: cm.CorruptDisk) -> str:

@@ -16,7 +16,7 @@ import msgspec
 
 from engine.errors import EngineError
 from engine.lab import check_spec
-from engine.spec import ClusterSpec
+from engine.spec import ClusterSpec, with_small_internal_topics
 from lessons import bounds
 from lessons.blocks import BLOCKS, build_block, texts
 from lessons.condition import convert, did_you_mean
@@ -371,6 +371,7 @@ def _convert_front(value: dict[str, Any]) -> Front:
             cluster["topics"] = [{**t, "configs": texts(t.get("configs", {}))} if isinstance(t, dict) else t for t in topics]
         value["cluster"] = cluster
     front = convert(value, Front)
+    front = msgspec.structs.replace(front, cluster=with_small_internal_topics(front.cluster))
     try:
         check_spec(front.cluster)
     except EngineError as wrong:

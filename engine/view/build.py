@@ -25,6 +25,7 @@ from engine.spec import broker_name
 from engine.view.cleaner import add_cleaner_views
 from engine.view.clients import consumer_view, producer_view
 from engine.view.flights import flights
+from engine.view.groups import group_views
 from engine.view.metrics import MetricsTracker, measure
 from engine.view.transactions import transaction_views
 from engine.view.tree import (
@@ -82,6 +83,7 @@ def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:
         metrics=measure(metrics, kernel.now, nodes, topics, consumers),
         event_id=kernel.next_event_id - 1,
         transactions=transactions,
+        groups=group_views(kernel.hosts, image, topics),
     )
 
 
@@ -158,25 +160,30 @@ def _quorum(kernel: Kernel) -> QuorumView:
 def _topics(kernel: Kernel, image: MetadataImage, nodes: dict[str, NodeView]) -> dict[str, TopicView]:
     hosts = kernel.hosts
     shared = image.configs.get("broker:", {})
-    tail = _tail_length(nodes)
+    tail = _tail_length(image)
     static = next((host.node.configs for host in hosts.values() if isinstance(host.node, BrokerNode)), {})
     views: dict[str, TopicView] = {}
     for name, topic in image.topics.items():
         own = image.configs.get(f"topic:{name}", {})
+        internal = name in INTERNAL_TOPICS
         configs = dict(own)
         if "min.insync.replicas" in shared:
             configs.setdefault("min.insync.replicas", shared["min.insync.replicas"])
         min_isr = int(image.topic_config(name, "min.insync.replicas", static))
         partitions: dict[str, PartitionView] = {}
         for number, part in topic.partitions.items():
-            partitions[str(number)] = _partition(hosts, TopicPartition(name, number), part, min_isr, tail, nodes)
-        views[name] = TopicView(name, topic.topic_id, name in INTERNAL_TOPICS, configs, partitions)
+            length = MIN_TAIL if internal else tail
+            partitions[str(number)] = _partition(hosts, TopicPartition(name, number), part, min_isr, length, nodes)
+        views[name] = TopicView(name, topic.topic_id, internal, configs, partitions)
     return views
 
 
-def _tail_length(nodes: dict[str, NodeView]) -> int:
-    """How many batches of each replica are shown: all together they make most of a busy lab's view."""
-    replicas = sum(node.replica_count for node in nodes.values())
+def _tail_length(image: MetadataImage) -> int:
+    """How many batches of each replica are shown: all together they make most of a busy lab's view. Of Kafka's own topics just a few."""
+    replicas = 0
+    for name, topic in image.topics.items():
+        if name not in INTERNAL_TOPICS:
+            replicas += sum([len(part.replicas) for part in topic.partitions.values()])
     return min(max(TAIL_BUDGET // max(replicas, 1), MIN_TAIL), limits.MAX_LOG_TAIL_SHOWN)
 
 

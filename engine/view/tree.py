@@ -244,6 +244,56 @@ class QuorumView(msgspec.Struct):
     voters: list[int]
 
 
+class GroupMemberView(msgspec.Struct):
+    """``consumer``: the node that it asks from. ``partitions`` ("orders-0") it owns, ``target`` it is to own (KIP-848). ``epoch`` -1 where
+    the group has generations. ``state``: at which barrier of a rebalance it stands: "joined" and "synced" wait for others, "to rejoin"
+    and "to sync" are waited for; "" in a stable group; what KIP-848 calls it in other groups."""
+
+    member_id: str
+    consumer: str
+    client_id: str
+    instance_id: str
+    partitions: list[str]
+    target: list[str] = []
+    topics: list[str] = []
+    epoch: int = -1
+    leader: bool = False
+    state: str = ""
+
+
+class GroupOffsetView(msgspec.Struct):
+    """``committed`` -1: nothing. ``pending``: an open transaction is about to change it. ``consumer``: who owns the partition."""
+
+    topic: str
+    partition: int
+    committed: int
+    log_end_offset: int
+    lag: int
+    consumer: str = ""
+    pending: bool = False
+
+
+class GroupView(msgspec.Struct):
+    """``type``: "classic", "consumer" or "share". ``protocol``: the assignor. ``epoch``: a classic group's generation. ``coordinator``: a
+    broker. ``stopped_since_us``: some partition has had no owner since then; ``last_stopped_us``: how long that lasted in the last
+    rebalance, and ``last_rebalance_us`` how long it took. -1: not so, or not yet."""
+
+    id: str
+    type: str
+    protocol: str
+    state: str
+    epoch: int
+    coordinator: int
+    assignment_epoch: int = -1
+    members: list[GroupMemberView] = []
+    pending_members: list[str] = []
+    offsets: list[GroupOffsetView] = []
+    rebalancing_since_us: int = -1
+    last_rebalance_us: int = -1
+    stopped_since_us: int = -1
+    last_stopped_us: int = -1
+
+
 class View(msgspec.Struct):
     """``metrics``: Kafka's JMX names → value now, cluster-wide or per broker ("…,broker=1")."""
 
@@ -259,3 +309,4 @@ class View(msgspec.Struct):
     event_id: int
     """The number of the newest event."""
     transactions: dict[str, TransactionView] = {}
+    groups: dict[str, GroupView] = {}

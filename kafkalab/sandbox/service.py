@@ -21,7 +21,7 @@ from engine import commands as cm
 from engine import limits
 from engine.errors import EngineError
 from engine.lab import Lab
-from engine.spec import ClusterSpec, TopicSpec
+from engine.spec import ClusterSpec, TopicSpec, with_small_internal_topics
 from kafkalab.sandbox import bounds, journal
 from kafkalab.sandbox.errors import Refusal, decoding_refusal, not_found, with_surrogates
 from kafkalab.sandbox.inputs import (
@@ -42,7 +42,7 @@ from kafkalab.sandbox.live import Live, check_pace
 from kafkalab.sandbox.models import Checkpoint, Sandbox
 from kafkalab.sandbox.shelf import shelf
 
-FREE_SPEC = ClusterSpec(topics=(TopicSpec("orders", 3, 3),))
+FREE_SPEC = with_small_internal_topics(ClusterSpec(topics=(TopicSpec("orders", 3, 3),)))
 """What "Open the lab" starts with: three brokers and a topic with three replicas."""
 FREE_TITLE = "Free lab"
 _MAKING: Counter[str] = Counter()

@@ -12,6 +12,7 @@ from engine.events import PartitionsAdded, TopicCreated, TopicDeleted
 from engine.messages.admin import CreatableTopic, CreatePartitionsRequest
 from engine.metadata.configs import parse_boolean, static_value
 from engine.metadata.image import TopicImage
+from engine.metadata.internal_topics import INTERNAL_TOPICS
 from engine.metadata.records import Config, Partition, RemoveTopic, Topic
 from engine.sim.rng import Stream
 
@@ -68,11 +69,12 @@ def check_name(decision: Decision, name: str) -> None:
     raise RefusedError("INVALID_TOPIC_EXCEPTION", f"Topic name is invalid: {why}")
 
 
-def _check_counts(decision: Decision, partitions: int, of_topic: int) -> None:
-    held = sum(len(topic.partitions) for topic in decision.image.topics.values())
+def _check_counts(decision: Decision, partitions: int, of_topic: int, internal: bool = False) -> None:
+    """The lab's bounds. Kafka's own topics do not count: without them there would be no groups and no transactions."""
+    held = sum(len(topic.partitions) for name, topic in decision.image.topics.items() if name not in INTERNAL_TOPICS)
     if of_topic > limits.MAX_PARTITIONS_PER_TOPIC:
         raise RefusedError("POLICY_VIOLATION", f"At most {limits.MAX_PARTITIONS_PER_TOPIC} partitions per topic are allowed here.")
-    if held + partitions > limits.MAX_PARTITIONS:
+    if held + partitions > limits.MAX_PARTITIONS and not internal:
         raise RefusedError("POLICY_VIOLATION", f"At most {limits.MAX_PARTITIONS} partitions in all are allowed here; {held} exist.")
 
 
@@ -83,7 +85,7 @@ def _manual(decision: Decision, topic: CreatableTopic) -> list[tuple[int, ...]]:
         )
     if topic.num_partitions != -1:
         raise RefusedError("INVALID_REQUEST", "A manual partition assignment was specified, but numPartitions was not set to -1.")
-    _check_counts(decision, len(topic.assignments), len(topic.assignments))
+    _check_counts(decision, len(topic.assignments), len(topic.assignments), topic.name in INTERNAL_TOPICS)
     size = None
     for replicas in topic.assignments:
         check_assignment(decision, replicas, size)
@@ -123,7 +125,7 @@ def _placed(decision: Decision, topic: CreatableTopic) -> list[tuple[int, ...]]:
     factor = topic.replication_factor
     if factor < 0:
         factor = int(static_value(decision.configs, "default.replication.factor"))
-    _check_counts(decision, count, count)
+    _check_counts(decision, count, count, topic.name in INTERNAL_TOPICS)
     return _place(decision, count, factor)
 
 
