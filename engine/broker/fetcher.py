@@ -10,6 +10,7 @@ from __future__ import annotations
 from engine.broker import cleaner, replication_quotas
 from engine.broker.apis import fetch
 from engine.broker.apis.delete_records import LEADER_MOVED
+from engine.broker.meters import REPLICATION_BYTES_IN
 from engine.broker.state import FOLLOWER, Broker, Fetcher, FollowedPartition, Replica
 from engine.broker.timers import FetcherBackoff, FetcherTimeout
 from engine.events import LogStartOffsetAdvanced, RecordsReplicated, ReplicaTruncated, SegmentRolled
@@ -217,6 +218,8 @@ def _take(broker: Broker, fetcher: Fetcher, followed: FollowedPartition, result:
             _delay(broker, fetcher, followed, out)
             return
         moved = True
+        size = sum([len(batch) for batch in result.batches])
+        broker.meters.count(REPLICATION_BYTES_IN, size, out.now)
         if replica.follower_throttled and broker.follower_throttle is not None:
             replication_quotas.record(broker, broker.follower_throttle, result.batches, out.now)
         topic, number = partition

@@ -44,6 +44,7 @@ from engine.broker.apis import (
 from engine.broker.cleaner import on_step as on_cleaner_step
 from engine.broker.cleaner import on_wake as on_cleaner_wake
 from engine.broker.cleaner import run as run_cleaner
+from engine.broker.meters import REQUESTS
 from engine.broker.settings import MAX_BACKLOG, RECOVERY_POINT_CHECKPOINT_US, BrokerSettings
 from engine.broker.state import Broker, HeldRequest
 from engine.broker.timers import (
@@ -150,6 +151,7 @@ class BrokerNode(Broker):
         self.name = out.node
         self.next_correlation_id = out.now + 1  # answers to the process before this one match nothing
         self.settings = BrokerSettings.read(self.configs)
+        self.meters.started_us = out.now
         self.authorizer = StandardAuthorizer.read(self.configs)
         self.guarded = self.authorizer.enabled
         try:
@@ -170,6 +172,9 @@ class BrokerNode(Broker):
                 handler(self, source, body, out)
             elif (api := _APIS.get(type(body))) is not None:
                 if self.serving:
+                    counter = REQUESTS.get(type(body))
+                    if counter is not None:
+                        self.meters.count(counter, 1, out.now)
                     if not self.guarded:
                         api(self, source, body, out)
                     elif (admitted := admission.enter(self, source, body, out)) is not None:  # type: ignore[arg-type]

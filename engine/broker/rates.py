@@ -58,6 +58,24 @@ class SampledRate:
         self._purge(now_ms, count, sample_ms)
         return sum(self.values) * 1000 / self.window_ms(now_ms, count, sample_ms)
 
+    def peek(self, now_ms: int, count: int, sample_ms: int) -> float:
+        """``rate`` for onlookers: nothing is forgotten by it."""
+        began, total = self._seen(now_ms, count * sample_ms)
+        elapsed = now_ms - began
+        whole = elapsed // sample_ms
+        if whole < count - 1:
+            elapsed += (count - 1 - whole) * sample_ms
+        return total * 1000 / max(elapsed, 1)
+
+    def peek_simple(self, now_ms: int, count: int, sample_ms: int) -> float:
+        began, total = self._seen(now_ms, count * sample_ms)
+        return total * 1000 / max(now_ms - began, sample_ms)
+
+    def _seen(self, now_ms: int, horizon_ms: int) -> tuple[int, float]:
+        """Since when, and how much, of what still counts."""
+        kept = [place for place, last_ms in enumerate(self.last_ms) if now_ms - last_ms < horizon_ms]
+        return min([self.began_ms[place] for place in kept], default=now_ms), sum([self.values[place] for place in kept])
+
     def simple_rate(self, now_ms: int, count: int, sample_ms: int) -> float:
         """``SimpleRate``: divided by the time that has passed, at least one sample."""
         self._purge(now_ms, count, sample_ms)

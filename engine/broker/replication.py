@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from engine.broker import alter_partition, coordinators, stable_offset
 from engine.broker.apis import delete_records, fetch, write_txn_markers
+from engine.broker.meters import PRODUCE_TIME
 from engine.broker.state import LEADER, UNKNOWN_OFFSET, Broker, FollowerState, PendingAck, Replica
 from engine.events import HighWatermarkAdvanced, IsrExpandProposed, IsrShrinkProposed, ProduceAcknowledged, ProduceRefused
 from engine.messages.base import TopicPartition
@@ -142,6 +143,7 @@ def _finish(broker: Broker, replica: Replica, pending: PendingAck, error: str, o
     if not parked.unacknowledged:
         del broker.parked_produces[pending.produce_id]
         results = tuple([result for result in parked.results if result is not None])
+        broker.meters.took(PRODUCE_TIME, out.now - parked.received_us, out.now)
         out.send(parked.source, ProduceResponse(parked.correlation_id, results))
 
 

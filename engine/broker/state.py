@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from engine.broker.cleaner_state import CleanerState, ParkedDelete
+from engine.broker.meters import Meters
 from engine.broker.rates import Throttle, Usage
 from engine.broker.settings import BrokerSettings
 from engine.broker.transaction_state import TransactionChannels
@@ -150,6 +151,7 @@ class ParkedProduce:
     results: list[ProduceResult | None]
     unacknowledged: int
     cause: int
+    received_us: int = 0
 
 
 @dataclass(slots=True)
@@ -267,6 +269,7 @@ class Broker:
     channels: dict[str, Channel] = field(default_factory=dict)
     usage: dict[Sensor, Usage] = field(default_factory=dict)
     """What the quotas here measure."""
+    meters: Meters = field(default_factory=Meters)
     leader_throttle: Throttle | None = None
     follower_throttle: Throttle | None = None
     saved_recovery_points: dict[tuple[str, int], int] = field(default_factory=dict)

@@ -141,9 +141,10 @@ class Connections:
             connection.throttled_until_us = max(connection.throttled_until_us, out.now + throttle_time_ms * 1000)
             out.arm(ReconnectTimer(connection.broker), after_us=connection.throttled_until_us - out.now)
 
-    def throttle_time_ms(self, now_us: int) -> int:
-        """For how long some broker still throttles this client."""
-        return max([max(connection.throttled_until_us - now_us, 0) for connection in self.by_broker.values()]) // 1000
+    @property
+    def throttled_until_us(self) -> int:
+        """Until when some broker throttles this client."""
+        return max([connection.throttled_until_us for connection in self.by_broker.values()])
 
     def _connect(self, connection: Connection, out: Outbox) -> None:
         connection.state = "connecting"
@@ -253,6 +254,8 @@ class Metadata:
 
     topics: dict[str, TopicMetadata] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    alive: tuple[int, ...] = ()
+    """The brokers that the last answer named: those that are not fenced."""
     wanted: list[str] = field(default_factory=list)
     update_requested: bool = True
     in_flight: bool = False
@@ -290,6 +293,7 @@ class Metadata:
         """Takes over an answer. Returns whether anything changed; asks again where an error may pass."""
         before = dict(self.topics)
         self.errors.clear()
+        self.alive = tuple([broker.broker_id for broker in response.brokers])
         self.update_requested = False
         for answer in response.topics:
             if answer.error != "NONE":

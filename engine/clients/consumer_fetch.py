@@ -66,7 +66,9 @@ def advance(consumer: Consumer, out: Outbox) -> None:
             state = _must_validate(position, leader)
         if state == FETCHING and partition in buffered:
             continue
-        broker = leader.leader_id if position.read_replica < 0 or state != FETCHING else _read_replica(position, leader, out)
+        broker = leader.leader_id
+        if position.read_replica >= 0 and state == FETCHING:
+            broker = _read_replica(position, leader, consumer.metadata.alive, out)
         groups[state].setdefault(broker, []).append(partition)
     for broker, partitions in groups[RESET].items():
         _list_offsets(consumer, broker, partitions, out)
@@ -88,9 +90,9 @@ def _must_validate(position: Position, leader: LeaderAndEpoch) -> str:
     return VALIDATING
 
 
-def _read_replica(position: Position, leader: LeaderAndEpoch, out: Outbox) -> int:
-    """``AbstractFetch.selectReadReplica``: the follower that the leader named, for as long as metadata counts as fresh."""
-    if out.now < position.read_replica_until_us:
+def _read_replica(position: Position, leader: LeaderAndEpoch, alive: tuple[int, ...], out: Outbox) -> int:
+    """``AbstractFetch.selectReadReplica``: the follower that the leader named, for as long as metadata counts as fresh and it is alive."""
+    if out.now < position.read_replica_until_us and position.read_replica in alive:
         return position.read_replica
     position.read_replica = -1
     return leader.leader_id

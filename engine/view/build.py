@@ -22,11 +22,13 @@ from engine.metadata.internal_topics import INTERNAL_TOPICS
 from engine.sim.disk import Disk
 from engine.sim.kernel import Host, Kernel
 from engine.spec import broker_name
+from engine.view.broker_metrics import add_broker_metrics
 from engine.view.cleaner import add_cleaner_views
 from engine.view.clients import consumer_view, producer_view
 from engine.view.flights import flights
 from engine.view.groups import group_views
 from engine.view.metrics import MetricsTracker, measure
+from engine.view.security import security_view
 from engine.view.transactions import transaction_views
 from engine.view.tree import (
     BatchView,
@@ -71,6 +73,8 @@ def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:
         for (source, target), link in kernel.links.items()
         if link.cut or link.delay_us or link.loss_ppm
     }
+    found = measure(metrics, kernel.now, nodes, topics, producers, consumers)
+    add_broker_metrics(found, kernel, image, topics)
     return View(
         now_us=kernel.now,
         nodes=nodes,
@@ -80,9 +84,10 @@ def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:
         links=links,
         in_flight=flights(kernel),
         quorum=_quorum(kernel),
-        metrics=measure(metrics, kernel.now, nodes, topics, consumers),
+        metrics=found,
         event_id=kernel.next_event_id - 1,
         transactions=transactions,
+        security=security_view(kernel, image),
         groups=group_views(kernel.hosts, image, topics),
     )
 

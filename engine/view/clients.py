@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.clients.application import BlockedSend
 from engine.clients.consumer import ConsumerNode
 from engine.clients.producer import ProducerNode
 from engine.view.tree import ConsumedView, ConsumerView, PositionView, ProducerView, WorkloadView
@@ -27,11 +28,21 @@ def producer_view(name: str, node: ProducerNode | None) -> ProducerView:
         transactional_id=node.settings.transactional_id,
         transaction_state=node.transactions.state if node.transactions is not None else "",
         transaction_partitions=[str(tp) for tp in node.transactions.partitions] if node.transactions is not None else [],
+        buffer_total_bytes=node.settings.buffer_memory,
+        waiting_threads=_waiting_threads(node),
+        throttled_until_us=node.connections.throttled_until_us,
         workloads=[
             WorkloadView(work.name, work.topic, work.records_per_second, work.sent, work.limit, work.running)
             for work in node.workloads
         ],
     )
+
+
+def _waiting_threads(node: ProducerNode) -> int:
+    """Each workload and the hand of a person is a thread of its own."""
+    if not (node.blocked and node.accumulator.memory_wanted):
+        return 0
+    return len({call.workload for call in node.blocked if isinstance(call, BlockedSend)})
 
 
 def consumer_view(name: str, node: ConsumerNode | None) -> ConsumerView:
@@ -47,6 +58,7 @@ def consumer_view(name: str, node: ConsumerNode | None) -> ConsumerView:
         configs=node.configs,
         positions=positions,
         consumed=node.consumed,
+        throttled_until_us=node.connections.throttled_until_us,
         paused=node.paused,
         last=[ConsumedView(read.topic, read.partition, read.offset, read.key, read.value) for read in node.last],
     )

@@ -14,7 +14,7 @@ import msgspec
 
 from engine import events as e
 from engine.events import Event, Happening
-from engine.view.tree import ConsumerView, NodeView, TopicView
+from engine.view.tree import ConsumerView, NodeView, ProducerView, TopicView
 
 BUCKET_US = 5_000_000
 BUCKETS = 12
@@ -26,6 +26,7 @@ TOPIC_METRICS = "kafka.server:type=BrokerTopicMetrics,name="
 CONTROLLER = "kafka.controller:type=KafkaController,name="
 CONTROLLER_STATS = "kafka.controller:type=ControllerStats,name="
 PRODUCER = "kafka.producer:type=producer-metrics,name="
+CLEANER = "kafka.log:type=LogCleaner,name="
 CONSUMER = "kafka.consumer:type=consumer-fetch-manager-metrics,name="
 
 
@@ -48,6 +49,11 @@ class MetricsTracker:
     latency_avg_us: dict[str, int] = field(default_factory=dict)
     latency_max_us: dict[str, int] = field(default_factory=dict)
     proposed_isr: dict[tuple[str, int], tuple[int, tuple[int, ...]]] = field(default_factory=dict)
+    batch_size_avg: dict[str, int] = field(default_factory=dict)
+    throttle_avg_ms: dict[tuple[str, str], int] = field(default_factory=dict)
+    throttle_max_ms: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By the metric's group ("produce", "fetch") and the client."""
+    gauges: dict[str, float] = field(default_factory=dict)
 
     def observe(self, happening: Happening) -> None:
         """Takes note of one event; events come in order."""
@@ -94,10 +100,38 @@ class MetricsTracker:
 def _appended(tracker: MetricsTracker, at_us: int, event: e.RecordsAppended) -> None:
     tracker.count_broker(TOPIC_METRICS + "MessagesInPerSec", event.broker, event.last_offset - event.first_offset + 1)
     tracker.count_broker(TOPIC_METRICS + "BytesInPerSec", event.broker, event.size_bytes)
+    if event.client:
+        average = tracker.batch_size_avg.get(event.client, event.size_bytes)
+        tracker.batch_size_avg[event.client] = average + (event.size_bytes - average) // 8
 
 
 def _refused(tracker: MetricsTracker, at_us: int, event: e.ProduceRefused) -> None:
     tracker.count_broker(TOPIC_METRICS + "FailedProduceRequestsPerSec", event.broker, 1)
+
+
+def _throttled(tracker: MetricsTracker, at_us: int, event: e.ClientThrottled) -> None:
+    """The client learns it from its response: ``produce-throttle-time`` or ``fetch-throttle-time``."""
+    for kind in _THROTTLES.get(event.quota, ()):
+        key = (kind, event.client)
+        average = tracker.throttle_avg_ms.get(key, event.throttle_time_ms)
+        tracker.throttle_avg_ms[key] = average + (event.throttle_time_ms - average) // 8
+        tracker.throttle_max_ms[key] = max(tracker.throttle_max_ms.get(key, 0), event.throttle_time_ms)
+
+
+_THROTTLES = {"producer_byte_rate": ("produce",), "consumer_byte_rate": ("fetch",), "request_percentage": ("produce", "fetch")}
+
+
+def _send_refused(tracker: MetricsTracker, at_us: int, event: e.SendRefused) -> None:
+    if event.error.startswith("BufferExhausted"):
+        tracker.count(f"{PRODUCER}buffer-exhausted-rate,client-id={event.producer}", 1)
+
+
+def _cleaned(tracker: MetricsTracker, at_us: int, event: e.LogCleaned) -> None:
+    """Of the last cleaning, as ``LogCleaner``'s gauges have it."""
+    broker = f",broker={event.broker}"
+    tracker.gauges[f"{CLEANER}max-clean-time-secs{broker}"] = round(event.duration_us / 1_000_000, 3)
+    if event.bytes_before:
+        tracker.gauges[f"{CLEANER}cleaner-recopy-percent{broker}"] = round(100 * event.bytes_after / event.bytes_before)
 
 
 def _proposed(tracker: MetricsTracker, at_us: int, event: e.IsrShrinkProposed | e.IsrExpandProposed) -> None:
@@ -153,6 +187,9 @@ def _gone(tracker: MetricsTracker, at_us: int, event: e.NodeKilled | e.NodeStopp
 _OBSERVE: dict[type[Event], Callable[[MetricsTracker, int, Any], None]] = {
     e.RecordsAppended: _appended,
     e.ProduceRefused: _refused,
+    e.ClientThrottled: _throttled,
+    e.SendRefused: _send_refused,
+    e.LogCleaned: _cleaned,
     e.IsrShrinkProposed: _proposed,
     e.IsrExpandProposed: _proposed,
     e.IsrChanged: _isr_changed,
@@ -183,6 +220,7 @@ def measure(
     now_us: int,
     nodes: dict[str, NodeView],
     topics: dict[str, TopicView],
+    producers: dict[str, ProducerView],
     consumers: dict[str, ConsumerView],
 ) -> dict[str, float]:
     """Every metric's value at ``now_us``. A broker that is down reports nothing, as in life."""
@@ -204,10 +242,29 @@ def measure(
     for name, consumer in consumers.items():
         lags = [position.lag for position in consumer.positions if position.lag >= 0]
         found[f"{CONSUMER}records-lag-max,client-id={name}"] = max(lags, default=0)
+    found.update(tracker.gauges)
+    _client_gauges(found, tracker, producers, consumers)
     for name, latency_us in tracker.latency_avg_us.items():
         found[f"{PRODUCER}request-latency-avg,client-id={name}"] = round(latency_us / 1000, 3)
         found[f"{PRODUCER}request-latency-max,client-id={name}"] = round(tracker.latency_max_us[name] / 1000, 3)
     return found
+
+
+def _client_gauges(
+    found: dict[str, float], tracker: MetricsTracker, producers: dict[str, ProducerView], consumers: dict[str, ConsumerView]
+) -> None:
+    for name, producer in producers.items():
+        if producer.buffer_total_bytes:
+            found[f"{PRODUCER}buffer-total-bytes,client-id={name}"] = producer.buffer_total_bytes
+            found[f"{PRODUCER}buffer-available-bytes,client-id={name}"] = producer.buffer_total_bytes - producer.buffered_bytes
+            found[f"{PRODUCER}waiting-threads,client-id={name}"] = producer.waiting_threads
+        if name in tracker.batch_size_avg:
+            found[f"{PRODUCER}batch-size-avg,client-id={name}"] = tracker.batch_size_avg[name]
+    for (kind, name), average in tracker.throttle_avg_ms.items():
+        if name in (producers if kind == "produce" else consumers):
+            group = PRODUCER if kind == "produce" else CONSUMER
+            found[f"{group}{kind}-throttle-time-avg,client-id={name}"] = average
+            found[f"{group}{kind}-throttle-time-max,client-id={name}"] = tracker.throttle_max_ms[kind, name]
 
 
 def _partition_gauges(found: dict[str, float], topics: dict[str, TopicView], alive: list[int]) -> None:

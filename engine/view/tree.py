@@ -185,6 +185,11 @@ class ProducerView(msgspec.Struct):
     """"uninitialized", "initializing", "ready", "in transaction", "committing", "aborting", "abortable error" or "fatal error"."""
     transaction_partitions: list[str] = []
     workloads: list[WorkloadView] = []
+    buffer_total_bytes: int = 0
+    waiting_threads: int = 0
+    """Callers of ``send`` that wait for room in buffer.memory."""
+    throttled_until_us: int = 0
+    """Until then some broker reads nothing from this client."""
 
 
 class PositionView(msgspec.Struct):
@@ -207,12 +212,15 @@ class ConsumedView(msgspec.Struct):
 
 
 class ConsumerView(msgspec.Struct):
+    """``throttled_until_us``: until then some broker reads nothing from this client."""
+
     name: str
     configs: dict[str, str]
     positions: list[PositionView]
     consumed: int = 0
     paused: bool = False
     last: list[ConsumedView] = []
+    throttled_until_us: int = 0
 
 
 class LinkView(msgspec.Struct):
@@ -244,6 +252,44 @@ class QuorumView(msgspec.Struct):
     voters: list[int]
 
 
+class QuotaView(msgspec.Struct):
+    """``user`` and ``client_id``: "" is the default of its kind, None is not part of the entity."""
+
+    user: str | None
+    client_id: str | None
+    limits: dict[str, float]
+
+
+class QuotaUsageView(msgspec.Struct):
+    """What one broker measures of one quota now; ``throttle_time_ms``: for how long it still does not read from the client."""
+
+    broker: int
+    quota: str
+    user: str
+    client_id: str
+    rate: float
+    limit: float
+    throttle_time_ms: int
+
+
+class AclView(msgspec.Struct):
+    principal: str
+    permission: str
+    operation: str
+    resource_type: str
+    resource_name: str
+    pattern_type: str
+    host: str
+
+
+class SecurityView(msgspec.Struct):
+    """``authorizer`` False: everybody may do everything. ``users``: those with a SCRAM credential."""
+
+    authorizer: bool = False
+    acls: list[AclView] = []
+    users: list[str] = []
+    quotas: list[QuotaView] = []
+    usage: list[QuotaUsageView] = []
 class GroupMemberView(msgspec.Struct):
     """``consumer``: the node that it asks from. ``partitions`` ("orders-0") it owns, ``target`` it is to own (KIP-848). ``epoch`` -1 where
     the group has generations. ``state``: at which barrier of a rebalance it stands: "joined" and "synced" wait for others, "to rejoin"
@@ -309,4 +355,5 @@ class View(msgspec.Struct):
     event_id: int
     """The number of the newest event."""
     transactions: dict[str, TransactionView] = {}
+    security: SecurityView = msgspec.field(default_factory=SecurityView)
     groups: dict[str, GroupView] = {}

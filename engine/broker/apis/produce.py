@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from engine.broker import logs, replication, transaction_verification
 from engine.broker.apis import fetch
+from engine.broker.meters import PRODUCE_ITEMS, PRODUCE_TIME
 from engine.broker.state import LEADER, Broker, ParkedProduce, PendingAck, Replica
 from engine.broker.timers import ProduceExpired
 from engine.events import DuplicateRecognised, ProduceAcknowledged, ProduceRefused, RecordsAppended, SegmentRolled
@@ -41,6 +42,7 @@ def append_all(
     out: Outbox,
 ) -> None:
     """``guards`` and ``errors``: what the coordinator of the transaction has confirmed and refused."""
+    broker.meters.count(PRODUCE_ITEMS, len(request.items), out.now)
     acks = request.acks
     cause = out.cause
     results: list[ProduceResult | None] = []
@@ -84,6 +86,7 @@ def append_all(
     if parked:
         _park(broker, source, request, results, parked, out)
     elif acks:
+        broker.meters.took(PRODUCE_TIME, 0, out.now)
         out.send(source, ProduceResponse(request.correlation_id, tuple([result for result in results if result is not None])))
     if full:
         logs.fail(broker, full, out)
@@ -163,7 +166,7 @@ def _park(
     deadline = out.now + max(request.timeout_ms, 0) * 1000
     broker.parked_produces[number] = ParkedProduce(
         source, request.client_id, request.correlation_id, deadline, tuple([item.partition for item in request.items]), results,
-        len(parked), out.cause,
+        len(parked), out.cause, out.now,
     )  # fmt: skip
     if not broker.produce_timer_us or deadline < broker.produce_timer_us:
         broker.produce_timer_us = deadline
@@ -204,4 +207,5 @@ def _expire(broker: Broker, number: int, parked: ParkedProduce, out: Outbox) -> 
         parked.results[index] = replication.refused(partition, "REQUEST_TIMED_OUT", replica)
     del broker.parked_produces[number]
     results = tuple([result for result in parked.results if result is not None])
+    broker.meters.took(PRODUCE_TIME, out.now - parked.received_us, out.now)
     out.send(parked.source, ProduceResponse(parked.correlation_id, results))

@@ -93,3 +93,25 @@ def test_a_fetch_that_waits_at_a_follower_is_woken_by_its_high_watermark() -> No
     lab.submit(c.Produce("orders", "later"))
     lab.advance(lab.now_us + SECOND_US)
     assert "reader" not in node.parked_fetches  # type: ignore[union-attr]
+
+
+def served_by(lab: Lab) -> list[int]:
+    """The brokers that have sent a consumer anything within the last minute."""
+    found = lab.view().metrics
+    name = "kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec,broker="
+    return [broker for broker in (1, 2, 3) if found.get(f"{name}{broker}", 0) > 0]
+
+
+def test_a_consumer_reads_from_its_rack_and_goes_elsewhere_when_that_dies() -> None:
+    lab = cluster()
+    lab.submit(c.CreateConsumer("reader", ["orders"], {"client.rack": "b", "auto.offset.reset": "earliest"}))
+    lab.submit(c.StartWorkload("load", "orders", records_per_second=20))
+    lab.advance(lab.now_us + 20 * SECOND_US)
+    assert served_by(lab) == [3]
+    for victim, left in (("broker-3", [2]), ("broker-2", [1])):
+        lab.submit(c.KillNode(victim))
+        lab.advance(lab.now_us + 90 * SECOND_US)
+        assert served_by(lab) == left
+        view = lab.view()
+        behind = view.producers["producer"].acknowledged - view.consumers["reader"].consumed
+        assert abs(behind) < 20, "nothing is missed on the way"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from engine import commands as c
+from engine.broker.meters import Meters
 from engine.events import Happening, IsrChanged, IsrShrinkProposed, LeaderChanged, RecordsAppended
 from engine.lab import Lab
+from engine.metadata.authorizer import STANDARD_AUTHORIZER
 from engine.spec import ClusterSpec, TopicSpec
 from engine.view.metrics import CONSUMER, CONTROLLER, CONTROLLER_STATS, PRODUCER, REPLICA_MANAGER, TOPIC_METRICS, MetricsTracker
 
@@ -86,3 +88,142 @@ def test_clients_report_their_rates_and_lag() -> None:
     lab.submit(c.PauseConsumer("reader"))
     lab.advance(lab.now_us + 10 * SECOND_US)
     assert busy[CONSUMER + "records-consumed-rate,client-id=reader"] > 60
+
+
+BROKERS_ALL = {"authorizer.class.name": STANDARD_AUTHORIZER}
+REQUESTS = "kafka.network:type=RequestMetrics,name="
+
+
+def busy_lab(**configs: str) -> Lab:
+    lab = Lab(ClusterSpec(topics=(TopicSpec("orders", 1, 3, {}, [[1, 2, 3]]),)), seed=5)
+    lab.submit(c.CreateProducer("app", {name.replace("_", "."): value for name, value in configs.items()}))
+    lab.submit(c.CreateConsumer("reader", ["orders"]))
+    lab.submit(c.StartWorkload("load", "orders", producer="app", records_per_second=20, value_bytes=1_000))
+    lab.advance(lab.now_us + 70 * SECOND_US)
+    return lab
+
+
+def test_requests_are_counted_and_timed_by_kind() -> None:
+    found = busy_lab().view().metrics
+    assert found[REQUESTS + "RequestsPerSec,request=Produce"] == pytest.approx(20, rel=0.1)
+    assert found[REQUESTS + "RequestsPerSec,request=Produce,broker=1"] == found[REQUESTS + "RequestsPerSec,request=Produce"]
+    assert found[REQUESTS + "RequestsPerSec,request=FetchFollower,broker=1"] >= 40, "two followers, each woken by each record"
+    assert found[TOPIC_METRICS + "TotalProduceRequestsPerSec"] == pytest.approx(20, rel=0.1)
+    median = found[REQUESTS + "TotalTimeMs,request=Produce,attribute=50thPercentile,broker=1"]
+    assert 0.3 < median < 3, "acks=all waits for a round trip of both followers"
+    waited = found[REQUESTS + "TotalTimeMs,request=FetchConsumer,attribute=50thPercentile,broker=1"]
+    assert 30 < waited < 60, "a consumer's fetch waits for the next record"
+
+
+def test_bytes_go_out_to_consumers_and_to_followers() -> None:
+    found = busy_lab().view().metrics
+    bytes_in = found[TOPIC_METRICS + "BytesInPerSec"]
+    assert found[TOPIC_METRICS + "BytesOutPerSec"] == pytest.approx(bytes_in, rel=0.1)
+    assert found[TOPIC_METRICS + "ReplicationBytesOutPerSec,broker=1"] == pytest.approx(2 * bytes_in, rel=0.1)
+    assert found[TOPIC_METRICS + "ReplicationBytesInPerSec,broker=2"] == pytest.approx(bytes_in, rel=0.1)
+
+
+def test_times_fall_into_narrow_steps() -> None:
+    meters = Meters()
+    for microseconds in range(1, 100_001):
+        meters.took("Produce", microseconds, 0)
+    median, high = meters.total_times_ms("Produce") or (0, 0)
+    assert median == pytest.approx(50, rel=0.04)
+    assert high == pytest.approx(99, rel=0.04)
+    meters.took("Produce", 1, 61 * SECOND_US)
+    meters.took("Produce", 1, 122 * SECOND_US)
+    assert meters.total_times_ms("Produce") == (0.001, 0.001), "what was long ago no longer counts"
+    assert meters.total_times_ms("FetchConsumer") is None
+
+
+def test_meters_count_a_minute_and_forget_what_is_older() -> None:
+    meters = Meters()
+    for second in range(120):
+        meters.count(0, 6, second * SECOND_US)
+    assert meters.rates(120 * SECOND_US)[0] == pytest.approx(6, rel=0.15)
+    assert meters.rates(300 * SECOND_US)[0] == 0
+
+
+def test_a_restarted_broker_counts_anew() -> None:
+    lab = busy_lab()
+    for command in (c.StopWorkload("load"), c.KillNode("broker-1"), c.StartNode("broker-1")):
+        lab.submit(command)
+    lab.advance(lab.now_us + SECOND_US)
+    assert REQUESTS + "RequestsPerSec,request=Produce,broker=1" not in lab.view().metrics
+
+
+def test_a_producer_that_fills_its_buffer_shows_it() -> None:
+    """Back-pressure: ``send`` blocks for room in buffer.memory, and fails once max.block.ms is over."""
+    lab = Lab(ClusterSpec(topics=(TopicSpec("orders", 1, 3, {}, [[1, 2, 3]]),)), seed=5)
+    lab.submit(c.CreateProducer("app", {"buffer.memory": "40000", "max.block.ms": "2000", "batch.size": "10000"}))
+    lab.submit(c.Produce("orders", "x", producer="app"))
+    lab.advance(lab.now_us + SECOND_US)
+    idle = lab.view().metrics
+    assert idle[PRODUCER + "buffer-total-bytes,client-id=app"] == 40_000
+    assert idle[PRODUCER + "buffer-available-bytes,client-id=app"] == 40_000
+    lab.submit(c.SlowDisk("broker-1", 60_000))
+    lab.submit(c.StartWorkload("load", "orders", producer="app", records_per_second=50, value_bytes=1_000))
+    lab.advance(lab.now_us + 2 * SECOND_US)
+    full = lab.view()
+    assert full.metrics[PRODUCER + "buffer-available-bytes,client-id=app"] < 10_000
+    assert full.metrics[PRODUCER + "waiting-threads,client-id=app"] == 1
+    assert full.producers["app"].waiting_threads == 1
+    assert full.producers["app"].failed == 0, "it waits"
+    lab.advance(lab.now_us + 5 * SECOND_US)
+    over = lab.view()
+    assert "BufferExhaustedException" in over.producers["app"].last_error
+    assert over.metrics[PRODUCER + "buffer-exhausted-rate,client-id=app"] > 0
+    lab.submit(c.StopWorkload("load"))
+    lab.submit(c.SlowDisk("broker-1", 0))
+    lab.advance(lab.now_us + 130 * SECOND_US)
+    assert lab.view().metrics[PRODUCER + "buffer-available-bytes,client-id=app"] == 40_000
+
+
+def test_quotas_are_measured_per_broker_and_client() -> None:
+    lab = Lab(ClusterSpec(topics=(TopicSpec("orders", 1, 3, {}, [[1, 2, 3]]),)), seed=5)
+    lab.submit(c.AlterQuota(None, "", {"producer_byte_rate": 5_000}))
+    lab.submit(c.StartWorkload("load", "orders", producer="app", records_per_second=20, value_bytes=1_000))
+    lab.advance(lab.now_us + 40 * SECOND_US)
+    view = lab.view()
+    assert view.metrics["kafka.server:type=Produce,name=byte-rate,client-id=app,broker=1"] == pytest.approx(5_000, rel=0.6)
+    assert view.metrics["kafka.server:type=Produce,name=throttle-time,client-id=app,broker=1"] > 0
+    assert view.metrics[PRODUCER + "produce-throttle-time-avg,client-id=app"] > 0
+    assert view.producers["app"].throttled_until_us > lab.now_us - 5 * SECOND_US
+    (shown,) = view.security.quotas
+    assert (shown.user, shown.client_id, shown.limits) == (None, "", {"producer_byte_rate": 5_000})
+    (usage,) = view.security.usage
+    assert (usage.broker, usage.client_id, usage.limit) == (1, "app", 5_000)
+
+
+def test_looking_changes_nothing() -> None:
+    one, other = busy_lab(), busy_lab()
+    for lab in (one, other):
+        lab.submit(c.AlterQuota(None, "app", {"producer_byte_rate": 5_000}))
+    for second in range(30):
+        one.advance(one.now_us + SECOND_US)
+        other.advance(other.now_us + SECOND_US)
+        if second % 3 == 0:
+            one.view()
+    assert one.kernel.trace == other.kernel.trace
+    assert one.view() == other.view()
+
+
+def test_acls_and_users_are_shown() -> None:
+    lab = Lab(ClusterSpec(broker_configs=BROKERS_ALL), seed=5)
+    assert lab.view().security.authorizer
+    lab.submit(c.CreateAcl("User:alice", "read", "topic", "orders"))
+    lab.submit(c.AlterUser("alice", "secret"))
+    lab.advance(lab.now_us + SECOND_US)
+    shown = lab.view().security
+    assert [(acl.principal, acl.operation, acl.resource_name) for acl in shown.acls] == [("User:alice", "read", "orders")]
+    assert shown.users == ["alice"]
+    assert not Lab(ClusterSpec(), seed=5).view().security.authorizer
+
+
+def test_the_controller_counts_topics_and_partitions() -> None:
+    found = Lab(ClusterSpec(topics=(TopicSpec("orders", 3, 3), TopicSpec("payments", 2, 3))), seed=5).view().metrics
+    assert found[CONTROLLER + "GlobalTopicCount"] == 2
+    assert found[CONTROLLER + "GlobalPartitionCount"] == 5
+    assert found[CONTROLLER + "PreferredReplicaImbalanceCount"] == 0
+    assert found[REPLICA_MANAGER + "ReassigningPartitions"] == 0
+    assert found[REPLICA_MANAGER + "OfflineReplicaCount"] == 0
