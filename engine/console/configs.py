@@ -1,11 +1,13 @@
-"""kafka-configs.sh (``kafka.admin.ConfigCommand``, Kafka 4.x), for topics and brokers."""
+"""kafka-configs.sh (``kafka.admin.ConfigCommand``, Kafka 4.x), for topics and brokers; users and clients lie in ``entities``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from engine import commands as c
-from engine.console.job import AdminJob, Job, ReadJob, default_message, exception
+from engine.console import entities
+from engine.console.entities import failed as _failed
+from engine.console.job import AdminJob, Job, ReadJob
 from engine.console.options import Option, OptionError, Options, UsageError, check_values, forbid, parse_options, usage
 from engine.console.synonyms import Synonyms, of_broker, of_topic, static_configs
 from engine.console.topics import outcome, wrong_name
@@ -20,10 +22,14 @@ HELP = "This tool helps to manipulate and describe entity config for a topic, cl
 OPTIONS = (
     Option("bootstrap-server", help="The Kafka servers to connect to."),
     Option("command-config", help="Property file containing configs to be passed to Admin Client."),
-    Option("entity-type", help="Type of entity (topics/brokers)."),
-    Option("entity-name", help="Name of entity (topic name/broker id)."),
-    Option("entity-default", "flag", "Default entity name for brokers (applies to corresponding entity type in command line)."),
+    Option("entity-type", help="Type of entity (topics/clients/users/brokers).", many=True),
+    Option("entity-name", help="Name of entity (topic name/client id/user principal name/broker id).", many=True),
+    Option("entity-default", "flag", "Default entity name for clients/users/brokers (applies to corresponding entity type)."),
     Option("topic", help="The topic's name."),
+    Option("client", help="The client's ID."),
+    Option("client-defaults", "flag", "The config defaults for all clients."),
+    Option("user", help="The user's principal name."),
+    Option("user-defaults", "flag", "The config defaults for all users."),
     Option("broker", help="The broker's ID."),
     Option("broker-defaults", "flag", "The config defaults for all brokers."),
     Option("describe", "flag", "List configs for the given entity."),
@@ -50,6 +56,11 @@ def run(lab: Lab, words: list[str]) -> Job:
     if options.has("alter") == options.has("describe"):
         raise UsageError("Command must include exactly one action: --describe, --alter", *usage(OPTIONS))
     forbid(options, OPTIONS, "describe", "add-config", "delete-config")
+    named = entities.entities(options)
+    if named and options.has("describe"):
+        return entities.describe(options, named, words)
+    if named:
+        return entities.alter(lab, options, named, split_configs(options.text("add-config")), _removed(options), words)
     kind, name = _entity(options)
     if options.has("describe"):
         if kind == "topic" and name is not None and wrong_name(name):
@@ -66,7 +77,7 @@ def run(lab: Lab, words: list[str]) -> Job:
 
 def _entity(options: Options) -> tuple[str, str | None]:
     """("topic" or "broker", its name, "" for the default of all brokers, None for every one)."""
-    given = [options.text("entity-type")] if options.has("entity-type") else []
+    given = list(options.all("entity-type"))
     given += [kind for option, kind in SHORT.items() if options.has(option)]
     for kind in given:
         if kind not in TYPES:
@@ -80,7 +91,7 @@ def _entity(options: Options) -> tuple[str, str | None]:
         raise UsageError("At least one entity type must be specified")
     kind = given[0]
     if len(given) > 1 or kind not in ("topics", "brokers"):
-        raise UsageError(f"This lab has settings of topics or of brokers only, one entity at a time, not of {', '.join(given)}")
+        raise UsageError(f"This lab has settings of topics, brokers, users and clients, not of {', '.join(given)}")
     if kind == "topics" and options.has("entity-default"):
         action = "describe" if options.has("describe") else "alter"
         raise UsageError(f"--entity-default must not be specified with --{action} of topics")
@@ -94,13 +105,6 @@ def _broker_id(text: str) -> str:
     if not (text.isascii() and text.isdigit() and len(text) < 6):
         raise UsageError(f"The entity name for brokers must be a valid integer broker id, but it is: {text[:80]}")
     return str(int(text))
-
-
-def _failed(words: list[str], error: str, message: str) -> list[str]:
-    return [
-        f"Error while executing config command with args '{' '.join(words)}'",
-        f"java.util.concurrent.ExecutionException: {exception(error)}: {message or default_message(error)}",
-    ]
 
 
 def _timed_out(words: list[str]) -> Callable[[Lab, str, str], list[str]]:
@@ -137,9 +141,13 @@ def split_configs(text: str) -> dict[str, str]:
     return found
 
 
+def _removed(options: Options) -> list[str]:
+    return [part.strip() for part in options.text("delete-config").split(",") if part.strip()]
+
+
 def _alter(lab: Lab, options: Options, kind: str, name: str, words: list[str]) -> Job:
     added = split_configs(options.text("add-config"))
-    removed = [part.strip() for part in options.text("delete-config").split(",") if part.strip()]
+    removed = _removed(options)
     image = committed_image(lab.kernel)
     if set(added) & set(removed):
         return Job(_failed(words, "INVALID_REQUEST", "Error due to duplicate config keys"), 1)

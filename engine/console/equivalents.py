@@ -231,6 +231,10 @@ _LINES: dict[type[Command], Callable[[Any], str]] = {
     c.Produce: _produce,
     c.StartWorkload: _workload,
     c.StopWorkload: lambda v: f"kill -INT {_process(v.name)}",
+    c.AbortHangingTransaction: lambda v: (
+        f"kafka-transactions.sh abort --topic {v.topic} --partition {v.partition} --producer-id {v.producer_id} "
+        f"--producer-epoch {v.producer_epoch} --coordinator-epoch {v.coordinator_epoch}"
+    ),
     c.BeginTransaction: lambda v: f"producer.beginTransaction();    // in {v.producer}: no tool does this",
     c.CommitTransaction: lambda v: f"producer.commitTransaction();    // in {v.producer}: no tool does this",
     c.AbortTransaction: lambda v: f"producer.abortTransaction();    // in {v.producer}: no tool does this",

@@ -42,10 +42,11 @@ class Option(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Options:
-    """What was given. ``words`` are the arguments that belong to no option."""
+    """What was given. ``words`` are the arguments that belong to no option; ``order`` names the options as they came."""
 
     values: dict[str, list[str]] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
 
     def has(self, name: str) -> bool:
         return name in self.values
@@ -136,6 +137,7 @@ def parse_options(words: list[str], known: tuple[Option, ...], *, abbreviations:
             continue
         name, equals, value = word.lstrip("-").partition("=")
         option = _find(name, table, abbreviations=abbreviations)
+        options.order.append(option.name)
         if option.kind == "flag":
             options.values.setdefault(option.name, []).append("")
             continue
