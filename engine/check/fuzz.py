@@ -7,7 +7,7 @@ to themselves. Everything follows from the seed; a failing one is replayed with 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from engine import commands as cm
 from engine import world as wd
@@ -43,13 +43,20 @@ class Targets(NamedTuple):
     producer: str
 
 
+Inflict = Callable[[Any, Targets], bool]
+"""Does a fault to one of the targets; whether it could be done."""
+
+
 class Campaign(Arena):
     """One seed: draws a plan, runs it, heals, drains, judges. What a profile draws, and how it troubles the cluster, its class says."""
+
+    inflict: ClassVar[dict[str, Inflict]]
 
     def __init__(self, seed: int, mutants: tuple[str, ...] = (), listeners: tuple[Listener, ...] = ()) -> None:
         self.stream = Stream(seed_for(seed, "fuzz"))
         super().__init__(self._draw_spec(mutants), seed, listeners)
-        self.faults = [fault for fault in FAULTS if self.stream.chance(300_000)] or [self._pick(FAULTS)]
+        menu = tuple(self.inflict)
+        self.faults = [fault for fault in menu if self.stream.chance(300_000)] or [self._pick(menu)]
         self.pace_us = self.stream.between(200_000, 3_000_000)
 
     def _pick(self, options: tuple[str, ...] | list[str]) -> str:
@@ -150,7 +157,7 @@ class Campaign(Arena):
         server = broker if s.chance(700_000) else controller
         other = self._pick(self._peers(broker))
         producer = f"producer-{s.below(2)}"
-        return INFLICT[fault](self, Targets(broker, controller, server, other, producer))
+        return self.inflict[fault](self, Targets(broker, controller, server, other, producer))
 
     def _peers(self, broker: str) -> list[str]:
         """Whom the network can part from ``broker``."""
@@ -232,7 +239,7 @@ class Campaign(Arena):
         return True
 
 
-INFLICT: dict[str, Callable[[Campaign, Targets], bool]] = {
+INFLICT: dict[str, Inflict] = {
     "kill": lambda c, t: c.do(cm.KillNode(t.broker)),
     "power loss": lambda c, t: c.do(cm.LosePower(t.server)),
     "torn write": lambda c, t: c.do(cm.LosePower(t.server, torn=True)),
@@ -261,6 +268,7 @@ INFLICT: dict[str, Callable[[Campaign, Targets], bool]] = {
     "kill producer": lambda c, t: c.do(cm.KillNode(t.producer)),
     "pause producer": lambda c, t: c.do(cm.PauseNode(t.producer)),
 }
+Campaign.inflict = INFLICT
 
 
 def is_active_controller(host: Host) -> bool:

@@ -108,6 +108,10 @@ class Oracle:
         """Why a loss is excused → in how many partitions."""
         return dict(sorted(Counter(reason for known in self.partitions.values() for reason in known.licences).items()))
 
+    def licensed(self, topic: str) -> bool:
+        """Whether a loss is excused anywhere in ``topic``."""
+        return any(known.licences for partition, known in self.partitions.items() if partition.topic == topic)
+
     def fail(self, invariant: str, detail: str) -> None:
         raise Violation(invariant, self.world.kernel.now, detail)
 

@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 
 from engine import events as ev
 from engine.broker.node import BrokerNode
+from engine.broker.state import LEADER
 from engine.check.invariants import Oracle, Violation, batches_between
 from engine.clients.producer import ProducerNode
 from engine.log.record_batch import decode, read_header
 from engine.messages.base import TopicPartition
-from engine.world import World
+from engine.world import World, best_image
+
+TOMBSTONE = -1
+"""A record without a value carries no number: nobody asks what became of it."""
 
 
 @dataclass(slots=True)
@@ -30,6 +34,7 @@ class Sent:
     record_ids: tuple[int, ...]
     keys: tuple[str | None, ...] = ()
     promise: int | None = None
+    base_offset: int = -1
     resolved: bool = False
     renumbered: bool = False
 
@@ -57,7 +62,7 @@ class Outcome:
     def _sent(self, event: ev.ProduceSent) -> None:
         if event.attempt == 1 and event.records:
             key = (event.producer, self.sessions[event.producer], event.batch_id)
-            ids = tuple(record.record_id for record in event.records)
+            ids = tuple(record.record_id if record.value is not None else TOMBSTONE for record in event.records)
             keys = tuple(record.key for record in event.records)
             self.sent[key] = Sent(TopicPartition(event.topic, event.partition), event.acks, event.base_sequence >= 0, ids, keys)
 
@@ -70,6 +75,7 @@ class Outcome:
         batch.resolved = True
         if isinstance(event, ev.RecordsAcknowledged):
             batch.promise = batch.acks
+            batch.base_offset = event.base_offset
 
     def _renumber(self, producer: str) -> None:
         for (name, _, _), batch in self.sent.items():
@@ -86,6 +92,7 @@ class Outcome:
     def judge(self, world: World, oracle: Oracle, counts: Counter[str]) -> None:
         """Raises Violation for an unlicensed loss, duplicate or disorder; counts the licensed losses."""
         places = self.places(world)
+        removed = Removed(world, oracle)
         now = world.kernel.now
         last: dict[tuple[str, int, TopicPartition], int] = {}
         for (producer, session, batch_id), batch in self.sent.items():
@@ -94,7 +101,12 @@ class Outcome:
             for record_id in batch.record_ids:
                 offsets = where.get(record_id, [])
                 counts["records sent"] += 1
+                if record_id == TOMBSTONE:
+                    continue
                 if batch.promise is not None and not offsets:
+                    if removed.by_rule(batch, record_id):
+                        counts["removed by rule"] += 1
+                        continue
                     if batch.promise == -1 and not known.licences:
                         raise Violation(
                             "NoAckedLoss",
@@ -122,12 +134,49 @@ class Outcome:
         return {partition: _offsets(world, partition) for partition in partitions}
 
 
+class Removed:
+    """What retention, DeleteRecords, the cleaner or the deletion of a topic may have taken."""
+
+    def __init__(self, world: World, oracle: Oracle) -> None:
+        self.oracle = oracle
+        self.image = best_image(world)
+        self.log_starts: dict[TopicPartition, int] = {}
+        self.latest: dict[TopicPartition, dict[bytes, int]] = {}
+        for host in world.kernel.hosts.values():
+            if isinstance(host.node, BrokerNode):
+                for partition, replica in host.node.partitions.items():
+                    if replica.role == LEADER:
+                        self.log_starts[partition] = replica.log.log_start_offset
+                        if replica.log.config.compact:
+                            self.latest[partition] = oracle.state(partition).latest_offsets()
+
+    def by_rule(self, batch: Sent, record_id: int) -> bool:
+        partition = batch.partition
+        if self.image is not None and self.image.partition(partition) is None:
+            return True
+        if batch.base_offset < 0:
+            return False
+        offset = batch.base_offset + batch.record_ids.index(record_id)
+        if offset < self.log_starts.get(partition, 0):
+            return True
+        record = self.oracle.state(partition).records().get(offset) if partition in self.latest else None
+        if record is None:
+            return False
+        return offset in self.hidden_in(partition) or (
+            record.key is not None and self.latest[partition].get(record.key, -1) > offset
+        )
+
+    def hidden_in(self, partition: TopicPartition) -> set[int]:
+        """The cleaner takes what was aborted."""
+        return self.oracle.state(partition).hidden()
+
+
 def _offsets(world: World, partition: TopicPartition) -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
     for host in world.kernel.hosts.values():
         node = host.node
         replica = node.partitions.get(partition) if isinstance(node, BrokerNode) else None
-        if replica is None or replica.role != "leader":
+        if replica is None or replica.role != LEADER:
             continue
         for batch in batches_between(replica.log, 0, replica.log.log_end_offset):
             if not read_header(batch).is_control_batch:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from engine.check.arena import Listener, Report
 from engine.check.fuzz import FAULTS, Campaign
+from engine.check.swarm import FEATURES, FULL, Swarm
 
 
 class Profile(NamedTuple):
@@ -20,7 +21,15 @@ REPLICATION = Profile(
     Campaign,
     ("elections", "quorum elections", "ISR changes", "truncations", "licensed losses", *(f"fault: {fault}" for fault in FAULTS)),
 )
-PROFILES = {"replication": REPLICATION}
+FULL_PROFILE = Profile(
+    Swarm,
+    (
+        "elections", "quorum elections", "ISR changes", "truncations", "licensed losses", "transactions committed", "transactions aborted",
+        "cleans", "records cleaned away", "removed by rule", "records read",
+        *(f"fault: {fault}" for fault in FULL), *(f"feature: {feature}" for feature in FEATURES),
+    ),
+)  # fmt: skip
+PROFILES = {"replication": REPLICATION, "full": FULL_PROFILE}
 
 
 def run_seed(seed: int, mutants: tuple[str, ...] = (), profile: str = "replication") -> Report:
