@@ -282,6 +282,17 @@ class AbortTransaction(Command, frozen=True, tag=True):
     producer: ClientName
 
 
+class AbortHangingTransaction(Command, frozen=True, tag=True):
+    """An administrator has the marker ABORT written to one partition, past the coordinator (KIP-664): for a transaction that the
+    coordinator no longer knows. The epochs are those that the partition's leader tells of the producer."""
+
+    topic: Topic
+    partition: Partition
+    producer_id: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+    producer_epoch: Annotated[int, msgspec.Meta(ge=0, le=32_767)]
+    coordinator_epoch: Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)] = -1
+
+
 class StopWorkload(Command, frozen=True, tag=True):
     name: ClientName
 
@@ -355,6 +366,7 @@ AnyCommand = (
     | BeginTransaction
     | CommitTransaction
     | AbortTransaction
+    | AbortHangingTransaction
     | CreateConsumer
     | AssignConsumer
     | SeekConsumer

@@ -10,6 +10,7 @@ from engine import commands as cm
 from engine.messages import admin as am
 from engine.messages import instructions as im
 from engine.messages import security as sm
+from engine.messages import transactions as tm
 from engine.messages.base import Request, TopicPartition
 from engine.metadata import scram
 from engine.metadata.client_quotas import entity
@@ -177,6 +178,13 @@ def _start_workload(world: World, c: cm.StartWorkload, cause: int) -> None:
     )  # fmt: skip
 
 
+def _abort_hanging(world: World, c: cm.AbortHangingTransaction, cause: int) -> None:
+    """``AbortTransactionHandler``: of the epochs of transactions v1, for which the one of the records is good enough."""
+    partitions = (TopicPartition(c.topic, c.partition),)
+    marker = tm.TxnMarker(c.producer_id, c.producer_epoch, False, max(c.coordinator_epoch, 0), partitions, 0)
+    _admin(world, tm.WriteTxnMarkersRequest(0, (marker,)), cause)
+
+
 def _stop_workload(world: World, c: cm.StopWorkload, cause: int) -> None:
     world.kernel.instruct(running_workloads(world)[c.name], im.StopWorkload(c.name), cause)
 
@@ -237,6 +245,7 @@ EFFECTS: dict[type[cm.Command], Callable[[World, Any, int], None]] = {
     cm.Produce: _produce,
     cm.StartWorkload: _start_workload,
     cm.StopWorkload: _stop_workload,
+    cm.AbortHangingTransaction: _abort_hanging,
     cm.BeginTransaction: lambda w, c, cause: w.kernel.instruct(c.producer, im.CallTransaction("begin"), cause),
     cm.CommitTransaction: lambda w, c, cause: w.kernel.instruct(c.producer, im.CallTransaction("commit"), cause),
     cm.AbortTransaction: lambda w, c, cause: w.kernel.instruct(c.producer, im.CallTransaction("abort"), cause),

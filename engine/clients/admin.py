@@ -1,5 +1,5 @@
-"""The simulated admin client: hands each request to some live broker and keeps the answers for those who read them. Deleting records is
-asked of the partition's leader, which some broker's metadata names first.
+"""The simulated admin client: hands each request to some live broker and keeps the answers for those who read them. Deleting records and
+ending a hanging transaction are asked of the partition's leader, which some broker's metadata names first.
 
 Follows Java's ``KafkaAdminClient``: a call that loses its broker or its time goes to the next one, until default.api.timeout.ms is over.
 """
@@ -24,7 +24,7 @@ from engine.messages.admin import (
     MetadataRequest,
     MetadataResponse,
 )
-from engine.messages.base import Message, Request, Response, Timer
+from engine.messages.base import Message, Request, Response, Timer, TopicPartition
 from engine.messages.fetch import ListOffsetsResponse, OffsetForLeaderEpochResponse
 from engine.messages.instructions import BeginShutdown, CallAdmin
 from engine.messages.security import (
@@ -32,6 +32,7 @@ from engine.messages.security import (
     DescribeClientQuotasResponse,
     DescribeUserScramCredentialsResponse,
 )
+from engine.messages.transactions import WriteTxnMarkersRequest, WriteTxnMarkersResponse
 from engine.sim.outbox import Outbox
 
 API_TIMEOUT_MS = 60_000
@@ -115,8 +116,9 @@ class AdminNode(ClientNode):
                 self._send(call, call.leader, call.request, out)
             return
         request: Request = call.request
-        if isinstance(request, DeleteRecordsRequest):
-            request = MetadataRequest(0, tuple(dict.fromkeys([item.partition.topic for item in request.items])))
+        concerned = _partition_of(request)
+        if concerned is not None:
+            request = MetadataRequest(0, (concerned.topic,))
         count = len(self.brokers)
         for step in range(count):
             broker = self.brokers[(self.turn + step) % count]
@@ -158,7 +160,7 @@ class AdminNode(ClientNode):
             call = self.calls.get(call_id)
             if call is None:
                 continue
-            if isinstance(call.request, DeleteRecordsRequest):
+            if _partition_of(call.request) is not None:
                 self._on_leader_response(call, body, out)
             elif _error_of(body) in RETRIED:
                 self._retry(call, out)
@@ -167,18 +169,18 @@ class AdminNode(ClientNode):
         self._proceed(out)
 
     def _on_leader_response(self, call: Call, body: Response, out: Outbox) -> None:
-        """``PartitionLeaderStrategy`` and ``DeleteRecordsHandler``: who leads, then the answer; a leader that has moved is looked up again,
-        and so is one that is not known yet."""
-        assert isinstance(call.request, DeleteRecordsRequest)
+        """``PartitionLeaderStrategy`` with its handlers (``DeleteRecordsHandler``, ``AbortTransactionHandler``): who leads, then the answer;
+        a leader that has moved is looked up again, and so is one that is not known yet."""
         if isinstance(body, MetadataResponse):
-            wanted = call.request.items[0].partition
+            wanted = _partition_of(call.request)
+            assert wanted is not None
             found = [part for topic in body.topics if topic.name == wanted.topic for part in topic.partitions]
             call.leader = next((part.leader_id for part in found if part.partition == wanted.partition), -1)
             if call.leader >= 0:
                 call.correlation_id, call.retry_at_us = -1, 0
             else:
                 self._retry(call, out)
-        elif isinstance(body, DeleteRecordsResponse) and any(result.error in RETRIED_PARTITIONS for result in body.results):
+        elif any(error in RETRIED_PARTITIONS for _, error, _ in _partition_outcomes(body)):
             self._retry(call, out)
         else:
             self._answer(call, body, (), out)
@@ -193,10 +195,8 @@ class AdminNode(ClientNode):
         if isinstance(response, AdminResponse):
             results = tuple((result.name, result.error, result.message) for result in response.results)
             message = response.message
-        elif isinstance(response, DeleteRecordsResponse):
-            results = tuple(
-                (str(result.partition), result.error, _outcome(result.error, result.low_watermark)) for result in response.results
-            )
+        elif isinstance(response, (DeleteRecordsResponse, WriteTxnMarkersResponse)):
+            results = _partition_outcomes(response)
         elif isinstance(response, DescribeConfigsResponse):
             message = response.message
         error = _error_of(response)
@@ -206,13 +206,35 @@ class AdminNode(ClientNode):
         out.emit(AdminAnswered(call.call_id, api, error, results, message), also=silencers)
 
 
+def _partition_of(request: Request) -> TopicPartition | None:
+    """The partition whose leader is to be asked; None where any broker will do."""
+    if isinstance(request, DeleteRecordsRequest):
+        return request.items[0].partition
+    if isinstance(request, WriteTxnMarkersRequest):
+        return request.markers[0].partitions[0]
+    return None
+
+
+def _partition_outcomes(response: Response) -> tuple[tuple[str, str, str], ...]:
+    """(partition, error, message) each."""
+    if isinstance(response, DeleteRecordsResponse):
+        return tuple([(str(one.partition), one.error, _outcome(one.error, one.low_watermark)) for one in response.results])
+    if isinstance(response, WriteTxnMarkersResponse):
+        return tuple([(str(one.partition), one.error, _meaning(one.error)) for _, some in response.results for one in some])
+    return ()
+
+
+def _meaning(error: str) -> str:
+    return ERRORS[error].meaning if error != "NONE" and error in ERRORS else ""
+
+
 def _outcome(error: str, low_watermark: int) -> str:
     """What ``kafka-delete-records.sh`` prints for the partition."""
     if error == "NONE":
         return f"low_watermark: {low_watermark}"
     if error == "POLICY_VIOLATION":
         return "records of a topic are deleted only where its cleanup.policy has delete"
-    return ERRORS[error].meaning if error in ERRORS else ""
+    return _meaning(error)
 
 
 def _error_of(response: Response) -> str:
@@ -228,6 +250,7 @@ _HANDLERS: dict[type, Handler] = {
     MetadataResponse: AdminNode._on_response,
     AdminResponse: AdminNode._on_response,
     DeleteRecordsResponse: AdminNode._on_response,
+    WriteTxnMarkersResponse: AdminNode._on_response,
     DescribeConfigsResponse: AdminNode._on_response,
     DescribeQuorumResponse: AdminNode._on_response,
     ListPartitionReassignmentsResponse: AdminNode._on_response,

@@ -194,6 +194,7 @@ _PHRASES: dict[type[Command], Callable[[Any], str]] = {
     c.Produce: _produce,
     c.StartWorkload: _workload,
     c.StopWorkload: lambda v: f"stop workload {v.name}",
+    c.AbortHangingTransaction: lambda v: f"abort the transaction of producer {v.producer_id} in {v.topic}-{v.partition}",
     c.BeginTransaction: lambda v: f"let {v.producer} begin a transaction",
     c.CommitTransaction: lambda v: f"let {v.producer} commit its transaction",
     c.AbortTransaction: lambda v: f"let {v.producer} abort its transaction",

@@ -238,3 +238,29 @@ def test_checkpoints_hold_a_producer_in_its_transaction() -> None:
         world.kernel.run(world.kernel.now + 3_000_000)
     assert twin.kernel.trace == shop.lab.kernel.trace
     assert shop.stable == (2, 2)
+
+
+def test_a_hanging_transaction_is_found_and_aborted_by_hand() -> None:
+    """The coordinator loses its memory (one replica, and its disk is gone): nobody will ever write the marker."""
+    configs = {**BROKERS, "transaction.state.log.replication.factor": "1", "transaction.state.log.min.isr": "1"}
+    scene = Scene(broker_configs=configs, replicas=(1,))
+    for name in "abcdef":
+        scene.do(c.CreateProducer(name, {"transactional.id": name}))
+    scene.wait(2)
+    name, coordinator = next((name, one.coordinator) for name, one in scene.view.transactions.items() if one.coordinator != 1)
+    scene.do(c.BeginTransaction(name), c.Produce("orders", "lost", producer=name))
+    scene.wait(1)
+    scene.do(c.KillNode(f"broker-{coordinator}"), c.KillNode(name))
+    scene.do(c.WipeDisk(f"broker-{coordinator}"), c.StartNode(f"broker-{coordinator}"))
+    scene.wait(200)
+    assert name not in scene.view.transactions
+    held = scene.partition().open_transactions[0]
+    assert (scene.partition().last_stable_offset, scene.partition().high_watermark) == (0, 1)
+    answered = scene.do(c.AbortHangingTransaction("orders", 0, held.producer_id, held.producer_epoch))
+    scene.wait(2)
+    answer = scene.first(e.AdminAnswered, answered)[1]
+    assert (answer.api, answer.error, answer.results) == ("WriteTxnMarkers", "NONE", (("orders-0", "NONE", ""),))
+    assert (scene.partition().last_stable_offset, scene.partition().high_watermark) == (2, 2)
+    answered = scene.do(c.AbortHangingTransaction("orders", 0, held.producer_id, max(held.producer_epoch - 1, 0), 5))
+    scene.wait(2)
+    assert scene.first(e.AdminAnswered, answered)[1].results[0][1] == "NONE"  # once more does no harm

@@ -122,6 +122,11 @@ SAMPLES: list[tuple[Command, str, str]] = [
         "kafka-producer-perf-test.sh --topic orders --throughput 100 --record-size 100 --num-records -1",
     ),
     (c.StopWorkload("w"), "stop workload w", "kill -INT $(pgrep -f w)"),
+    (
+        c.AbortHangingTransaction("orders", 0, 7, 3),
+        "abort the transaction of producer 7 in orders-0",
+        "kafka-transactions.sh abort --topic orders --partition 0 --producer-id 7 --producer-epoch 3 --coordinator-epoch -1",
+    ),
     (c.BeginTransaction("pay"), "let pay begin a transaction", "producer.beginTransaction();    // in pay: no tool does this"),
     (c.CommitTransaction("pay"), "let pay commit its transaction", "producer.commitTransaction();    // in pay: no tool does this"),
     (c.AbortTransaction("pay"), "let pay abort its transaction", "producer.abortTransaction();    // in pay: no tool does this"),
