@@ -26,6 +26,7 @@ from engine.view.broker_metrics import add_broker_metrics
 from engine.view.cleaner import add_cleaner_views
 from engine.view.clients import consumer_view, producer_view
 from engine.view.flights import flights
+from engine.view.group_metrics import add_group_metrics, add_late_transactions
 from engine.view.groups import group_views
 from engine.view.metrics import MetricsTracker, measure
 from engine.view.security import security_view
@@ -75,6 +76,9 @@ def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:
     }
     found = measure(metrics, kernel.now, nodes, topics, producers, consumers)
     add_broker_metrics(found, kernel, image, topics)
+    groups = group_views(kernel.hosts, image, topics)
+    add_group_metrics(found, groups, consumers)
+    add_late_transactions(found, topics, _static_configs(kernel), kernel.now)
     return View(
         now_us=kernel.now,
         nodes=nodes,
@@ -88,8 +92,13 @@ def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:
         event_id=kernel.next_event_id - 1,
         transactions=transactions,
         security=security_view(kernel, image),
-        groups=group_views(kernel.hosts, image, topics),
+        groups=groups,
     )
+
+
+def _static_configs(kernel: Kernel) -> dict[str, str]:
+    """The same on every broker of a lab."""
+    return next((host.node.configs for host in kernel.hosts.values() if isinstance(host.node, BrokerNode)), {})
 
 
 def committed_image(kernel: Kernel) -> MetadataImage:
@@ -166,7 +175,7 @@ def _topics(kernel: Kernel, image: MetadataImage, nodes: dict[str, NodeView]) ->
     hosts = kernel.hosts
     shared = image.configs.get("broker:", {})
     tail = _tail_length(image)
-    static = next((host.node.configs for host in hosts.values() if isinstance(host.node, BrokerNode)), {})
+    static = _static_configs(kernel)
     views: dict[str, TopicView] = {}
     for name, topic in image.topics.items():
         own = image.configs.get(f"topic:{name}", {})

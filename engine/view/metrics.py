@@ -26,6 +26,7 @@ TOPIC_METRICS = "kafka.server:type=BrokerTopicMetrics,name="
 CONTROLLER = "kafka.controller:type=KafkaController,name="
 CONTROLLER_STATS = "kafka.controller:type=ControllerStats,name="
 PRODUCER = "kafka.producer:type=producer-metrics,name="
+GROUP_COORDINATOR = "kafka.server:type=group-coordinator-metrics,name="
 CLEANER = "kafka.log:type=LogCleaner,name="
 CONSUMER = "kafka.consumer:type=consumer-fetch-manager-metrics,name="
 
@@ -134,6 +135,14 @@ def _cleaned(tracker: MetricsTracker, at_us: int, event: e.LogCleaned) -> None:
         tracker.gauges[f"{CLEANER}cleaner-recopy-percent{broker}"] = round(100 * event.bytes_after / event.bytes_before)
 
 
+def _offsets_committed(tracker: MetricsTracker, at_us: int, event: e.OffsetsCommitted) -> None:
+    tracker.count(GROUP_COORDINATOR + "offset-commit-rate", len(event.offsets))
+
+
+def _rebalanced(tracker: MetricsTracker, at_us: int, event: e.GroupRebalanced) -> None:
+    tracker.count(GROUP_COORDINATOR + "group-completed-rebalance-rate", 1)
+
+
 def _proposed(tracker: MetricsTracker, at_us: int, event: e.IsrShrinkProposed | e.IsrExpandProposed) -> None:
     tracker.proposed_isr[event.topic, event.partition] = (event.broker, event.isr)
 
@@ -190,6 +199,8 @@ _OBSERVE: dict[type[Event], Callable[[MetricsTracker, int, Any], None]] = {
     e.ClientThrottled: _throttled,
     e.SendRefused: _send_refused,
     e.LogCleaned: _cleaned,
+    e.OffsetsCommitted: _offsets_committed,
+    e.GroupRebalanced: _rebalanced,
     e.IsrShrinkProposed: _proposed,
     e.IsrExpandProposed: _proposed,
     e.IsrChanged: _isr_changed,

@@ -10,7 +10,16 @@ from engine.events import Happening, IsrChanged, IsrShrinkProposed, LeaderChange
 from engine.lab import Lab
 from engine.metadata.authorizer import STANDARD_AUTHORIZER
 from engine.spec import ClusterSpec, TopicSpec
+from engine.view.group_metrics import (
+    CONSUMER_COORDINATOR,
+    GROUP_COORDINATOR,
+    GROUP_METADATA,
+    LATE_TRANSACTIONS,
+    add_group_metrics,
+    add_late_transactions,
+)
 from engine.view.metrics import CONSUMER, CONTROLLER, CONTROLLER_STATS, PRODUCER, REPLICA_MANAGER, TOPIC_METRICS, MetricsTracker
+from engine.view.tree import ConsumerView, GroupOffsetView, GroupView, OpenTransactionView, PositionView
 
 MESSAGES = TOPIC_METRICS + "MessagesInPerSec"
 SECOND_US = 1_000_000
@@ -227,3 +236,36 @@ def test_the_controller_counts_topics_and_partitions() -> None:
     assert found[CONTROLLER + "PreferredReplicaImbalanceCount"] == 0
     assert found[REPLICA_MANAGER + "ReassigningPartitions"] == 0
     assert found[REPLICA_MANAGER + "OfflineReplicaCount"] == 0
+
+
+def test_groups_are_counted_by_protocol_and_state() -> None:
+    found: dict[str, float] = {}
+    add_group_metrics(found, {}, {})
+    assert not found, "a lab without groups shows nothing of them"
+    groups = {
+        name: GroupView(name, kind, "range", state, 1, 1)
+        for name, kind, state in (
+            ("a", "classic", "Stable"), ("b", "classic", "PreparingRebalance"), ("c", "consumer", "Reconciling"), ("d", "share", "Empty"),
+        )
+    }  # fmt: skip
+    groups["a"].offsets = [GroupOffsetView("orders", 0, 5, 9, 4), GroupOffsetView("orders", 1, -1, 9, -1)]
+    consumers = {
+        "member": ConsumerView("member", {"group.id": "a"}, [PositionView("orders", 0, 1, 1, 0)]),
+        "lone": ConsumerView("lone", {}, []),
+    }
+    add_group_metrics(found, groups, consumers)
+    assert found[GROUP_METADATA + "NumGroups"] == 2
+    assert found[GROUP_METADATA + "NumGroupsStable"] == found[GROUP_METADATA + "NumGroupsPreparingRebalance"] == 1
+    assert found[GROUP_METADATA + "NumOffsets"] == 1
+    assert found[GROUP_COORDINATOR + "group-count,protocol=classic"] == 2
+    assert found[GROUP_COORDINATOR + "consumer-group-count,state=reconciling"] == 1
+    assert [name for name in found if "client-id=" in name] == [CONSUMER_COORDINATOR + "assigned-partitions,client-id=member"]
+
+
+def test_a_transaction_that_hangs_is_late_after_the_longest_timeout_and_five_minutes() -> None:
+    topics = Lab(ClusterSpec(topics=(TopicSpec("orders", 1, 1),)), seed=5).view().topics
+    topics["orders"].partitions["0"].open_transactions = [OpenTransactionView(7, 0, 3, 0)]
+    for minutes, late in ((19, 0), (21, 1)):
+        found: dict[str, float] = {}
+        add_late_transactions(found, topics, {}, minutes * 60 * SECOND_US)
+        assert found[LATE_TRANSACTIONS] == late
