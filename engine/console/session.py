@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine import limits
-from engine.console import configs, consumer, elections, offsets, producer, quorum, records, topics
+from engine.console import acls, configs, consumer, elections, offsets, producer, quorum, records, topics
 from engine.console.files import STDIN, Files
 from engine.console.job import Job
 from engine.console.options import UsageError, split_words
@@ -20,6 +20,7 @@ TOOLS: dict[str, Callable[[Lab, list[str]], Job]] = {
     elections.NAME: elections.run,
     quorum.NAME: quorum.run,
     offsets.NAME: offsets.run,
+    acls.NAME: acls.run,
 }
 READERS: dict[str, Callable[[Lab, list[str], Files], Job]] = {
     records.NAME: records.run,
@@ -32,10 +33,11 @@ HELP = [
     "  kafka-topics.sh            create, alter, describe, delete and list topics",
     "  kafka-console-producer.sh  send lines as records; end with Ctrl-D, or feed it:  … --topic orders <<< 'hello'",
     "  kafka-console-consumer.sh  print records; --from-beginning, --max-messages 3, stop with Ctrl-C",
-    "  kafka-configs.sh           describe and alter the configuration of topics and brokers",
+    "  kafka-configs.sh           describe and alter the configuration of topics, brokers, users, clients",
     "  kafka-leader-election.sh   elect preferred or unclean leaders",
     "  kafka-metadata-quorum.sh   describe --status or describe --replication",
     "  kafka-get-offsets.sh       offsets of partitions: --topic orders --time earliest",
+    "  kafka-acls.sh              allow and deny: --add --allow-principal User:alice --operation Read --topic orders",
     "  kafka-delete-records.sh    move the log start: --offset-json-file, see below",
     "--bootstrap-server may be left out. There are no pipes or variables here. Where a tool reads a JSON file, write it with",
     "echo '{…}' > moves.json (then cat, ls, rm), or give /dev/stdin and <<< '{…}', or the JSON itself in quotes.",

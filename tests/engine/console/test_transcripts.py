@@ -1,15 +1,18 @@
 """What the tools print, as transcripts: ``$ command``, ``----``, output. Regenerate with UPDATE_TRANSCRIPTS=1 and review the diff.
 
-A line ``! command`` gives the lab a command as JSON, ``+ seconds`` lets virtual time pass. Topic IDs and log times are masked.
+A line ``! command`` gives the lab a command as JSON, ``+ seconds`` lets virtual time pass; ``= {…}`` at the top gives the brokers
+settings. Topic IDs and log times are masked.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.commands import parse
@@ -26,12 +29,14 @@ PATIENCE_US = 70_000_000
 
 def blocks(text: str) -> Iterator[tuple[str, str]]:
     """(input, output) pairs; the input may have several lines."""
-    for block in re.split(r"\n\n(?=[$!+>])", text.strip("\n")):
+    for block in re.split(r"\n\n(?=[$!+>=] )", text.strip("\n")):
         given, _, output = block.partition("\n----")
         yield given, output.strip("\n")
 
 
 def run(lab: Lab, console: Console, given: str) -> str:
+    if given.startswith("="):
+        return ""
     if given.startswith("!"):
         lab.submit(parse(given[1:].strip()))
         return ""
@@ -66,8 +71,9 @@ def mask(text: str) -> str:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_tools_print_what_kafkas_print(file: Path) -> None:
-    lab, console = Lab(SPEC, seed=1), Console()
     pairs = list(blocks(file.read_text()))
+    settings = json.loads(pairs[0][0][1:]) if pairs[0][0].startswith("=") else {}
+    lab, console = Lab(msgspec.structs.replace(SPEC, broker_configs=settings), seed=1), Console()
     got = [(given, run(lab, console, given)) for given, _ in pairs]
     if os.environ.get("UPDATE_TRANSCRIPTS"):
         file.write_text("\n\n".join(f"{given}\n----\n{output}".rstrip("\n") for given, output in got) + "\n")
