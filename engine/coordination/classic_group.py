@@ -105,6 +105,8 @@ class ClassicGroup:
     """The step of the initial rebalance delay that runs, 0 where the join timer is the rebalance timeout."""
     join_remaining_ms: int = 0
     rebalance_since_us: int = -1
+    rebalance_event: int = 0
+    """Why the members are where they are now: the event that began the last rebalance."""
     last_rebalance_us: int = -1
     """How long the last rebalance took."""
     stopped_since_us: int = -1

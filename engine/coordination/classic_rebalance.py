@@ -80,7 +80,8 @@ def prepare_rebalance(shard: GroupShard, group: ClassicGroup, reason: str, decis
         group.rebalance_since_us = out.now
     if group.protocol != COOPERATIVE:
         stop_partitions(group, out)
-    out.emit(GroupRebalanceStarted(shard.broker_id, group.group_id, reason, group.generation, len(group.members)))
+    started = GroupRebalanceStarted(shard.broker_id, group.group_id, reason, group.generation, len(group.members))
+    group.rebalance_event = out.emit(started)
     if initial:
         delay_ms = shard.settings.initial_rebalance_delay_ms
         group.join_delay_ms = delay_ms
@@ -209,7 +210,8 @@ def on_assignment_stored(shard: GroupShard, done: AssignmentStored, error: str, 
             counts,
             group.last_rebalance_us,
             group.last_stopped_us,
-        )
+        ),
+        also=(group.rebalance_event,),
     )
     _propagate(group, "NONE", out)
 

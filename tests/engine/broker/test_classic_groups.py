@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.broker.coordinators import partition_for
 from engine.events import CoordinatorLoaded, GroupRebalanced, GroupRebalanceStarted, MemberLeft, StaticMemberReplaced
 from engine.metadata.records import PartitionChange
+from engine.sim.checkpoint import copy_tree, dump, load
 from tests.engine.broker.group_world import GroupWorld
 from tests.engine.broker.harness import MS, SECOND
 
@@ -250,3 +251,45 @@ def test_a_parked_join_is_answered_when_the_coordinator_moves() -> None:
     world.commit(PartitionChange("id-__consumer_offsets", partition_for("readers", 2), leader=3))
     world.run(100 * MS)
     assert app.take_join().error == "NOT_COORDINATOR"
+
+
+def test_a_rebalance_leads_back_to_what_silenced_the_member() -> None:
+    world = GroupWorld()
+    one, two = world.member("app-1"), world.member("app-2", session_timeout_ms=10_000)
+    world.assemble(one, two)
+    killed = world.kernel.give_command("kill_node", "kill app-2")
+    world.kernel.kill("app-2", killed)
+    for _ in range(4):
+        world.run(3 * SECOND)
+        one.heartbeat()
+    one.enter()
+    world.settle(one)
+    by_number = {happening.id: happening for happening in world.history}
+    chain = [world.last(GroupRebalanced)]
+    seen: set[int] = set()
+    while chain:
+        happening = chain.pop()
+        if happening.id not in seen:
+            seen.add(happening.id)
+            chain += [by_number[cause] for cause in happening.causes if cause in by_number]
+    assert killed in seen
+
+
+def test_a_copy_of_the_world_goes_on_as_the_world_itself() -> None:
+    world = GroupWorld()
+    one, two = world.member("app-1"), world.member("app-2")
+    one.enter()
+    two.enter()
+    world.run(SECOND)
+    twin = copy_tree(world.kernel)
+    for number in (1, 2, 3):
+        assert load(dump(world.broker(number))) == world.broker(number)
+    for kernel in (world.kernel, twin):
+        kernel.run(kernel.now + 20 * SECOND)
+    assert twin.trace == world.kernel.trace
+    assert dump(twin) == dump(world.kernel)
+
+
+def test_a_broker_without_groups_keeps_no_shard() -> None:
+    world = GroupWorld()
+    assert all(replica.shard is None for number in (1, 2, 3) for replica in world.broker(number).partitions.values())
