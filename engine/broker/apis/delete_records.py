@@ -18,9 +18,9 @@ from engine.events import LogStartOffsetAdvanced
 from engine.log.errors import LogError
 from engine.messages.admin import DeletedRecords, DeleteRecordsRequest, DeleteRecordsResponse, RecordsToDelete
 from engine.messages.base import TopicPartition
+from engine.metadata.internal_topics import INTERNAL_TOPICS
 from engine.sim.outbox import Outbox
 
-INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state", "__share_group_state")
 TO_HIGH_WATERMARK = -1
 NOTHING_TO_WAIT_FOR = -1
 CLIENT_REQUEST, LEADER_MOVED = "client delete records request", "leader offset increment"
