@@ -290,6 +290,8 @@ class SecurityView(msgspec.Struct):
     users: list[str] = []
     quotas: list[QuotaView] = []
     usage: list[QuotaUsageView] = []
+
+
 class GroupMemberView(msgspec.Struct):
     """``consumer``: the node that it asks from. ``partitions`` ("orders-0") it owns, ``target`` it is to own (KIP-848). ``epoch`` -1 where
     the group has generations. ``state``: at which barrier of a rebalance it stands: "joined" and "synced" wait for others, "to rejoin"
