@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from engine.console.job import Job, ReadJob, exception
 from engine.console.options import Option, OptionError, UsageError, parse_options, usage
+from engine.console.tables import table
 from engine.controller.node import ControllerNode
 from engine.lab import Lab
 from engine.messages.admin import QuorumReplica
@@ -152,7 +153,7 @@ def _replication(lab: Lab, *, human: bool) -> list[str]:
     end = leader.quorum.log.log_end_offset
     now_ms = lab.kernel.epoch_ms + lab.now_us // 1000
     cluster = cluster_id(lab)
-    rows: list[tuple[str, ...]] = [COLUMNS]
+    rows: list[tuple[str, ...]] = []
     for status, replicas in (("Leader", voters[:1]), ("Follower", voters[1:]), ("Observer", observers)):
         for replica in replicas:
             times = [replica.last_fetch_ms, replica.last_caught_up_ms]
@@ -160,8 +161,7 @@ def _replication(lab: Lab, *, human: bool) -> list[str]:
             offset = replica.log_end_offset
             directory = directory_id(cluster, replica.replica_id) if status == "Observer" else NO_DIRECTORY
             rows.append((str(replica.replica_id), directory, str(offset), str(end - offset), *shown, status))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    return ["".join(f"{cell:<{width}}\t" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return table(COLUMNS, rows)
 
 
 def _ago(now_ms: int, moment_ms: int) -> str:

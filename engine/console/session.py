@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine import limits
-from engine.console import acls, configs, consumer, elections, offsets, producer, quorum, records, topics
+from engine.console import acls, configs, consumer, elections, offsets, producer, quorum, records, topics, transactions
 from engine.console.files import STDIN, Files
 from engine.console.job import Job
 from engine.console.options import UsageError, split_words
@@ -21,6 +21,7 @@ TOOLS: dict[str, Callable[[Lab, list[str]], Job]] = {
     quorum.NAME: quorum.run,
     offsets.NAME: offsets.run,
     acls.NAME: acls.run,
+    transactions.NAME: transactions.run,
 }
 READERS: dict[str, Callable[[Lab, list[str], Files], Job]] = {
     records.NAME: records.run,
@@ -37,6 +38,7 @@ HELP = [
     "  kafka-leader-election.sh   elect preferred or unclean leaders",
     "  kafka-metadata-quorum.sh   describe --status or describe --replication",
     "  kafka-get-offsets.sh       offsets of partitions: --topic orders --time earliest",
+    "  kafka-transactions.sh      list, describe, describe-producers, find-hanging, abort",
     "  kafka-acls.sh              allow and deny: --add --allow-principal User:alice --operation Read --topic orders",
     "  kafka-delete-records.sh    move the log start: --offset-json-file, see below",
     "--bootstrap-server may be left out. There are no pipes or variables here. Where a tool reads a JSON file, write it with",
