@@ -7,6 +7,9 @@ themselves inside of them is ``ConsumerProtocolSubscription`` and ``ConsumerProt
 
 from __future__ import annotations
 
+import struct
+from functools import lru_cache
+
 import msgspec
 
 from engine.coordination.record_codec import Reader, RecordFormatError, Writer
@@ -17,6 +20,9 @@ OFFSET_COMMIT_KEYS = (0, 1)
 GROUP_METADATA_KEY = 2
 VALUE_VERSION = 3
 PROTOCOL_VERSION = 3
+_OFFSET_HEAD = struct.Struct(">hqih")
+"""Version, offset, leader epoch, length of the metadata."""
+_TIMESTAMP = struct.Struct(">q")
 
 
 class OffsetValue(msgspec.Struct, frozen=True, gc=False):
@@ -61,10 +67,13 @@ def record_kind(key: bytes) -> int:
 # -- offsets --------------------------------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(4096)
 def offset_key(group_id: str, partition: TopicPartition) -> bytes:
+    """The same few keys are written over and over, hence remembered."""
     return Writer().int16(1).string(group_id).string(partition.topic).int32(partition.partition).done()
 
 
+@lru_cache(4096)
 def read_offset_key(key: bytes) -> tuple[str, TopicPartition]:
     reader = Reader(key, 2)
     group_id, topic = reader.string(), reader.string()
@@ -72,18 +81,23 @@ def read_offset_key(key: bytes) -> tuple[str, TopicPartition]:
 
 
 def offset_value(value: OffsetValue) -> bytes:
-    writer = Writer().int16(VALUE_VERSION).int64(value.offset).int32(value.leader_epoch)
-    return writer.string(value.metadata).int64(value.commit_timestamp_ms).done()
+    metadata = value.metadata.encode("utf-8", "replace")
+    head = _OFFSET_HEAD.pack(VALUE_VERSION, value.offset, value.leader_epoch, len(metadata))
+    return b"".join((head, metadata, _TIMESTAMP.pack(value.commit_timestamp_ms)))
 
 
 def read_offset_value(content: bytes) -> OffsetValue:
-    reader = Reader(content)
-    version = reader.int16()
-    if version > VALUE_VERSION:
-        raise RecordFormatError(f"OffsetCommitValue of version {version}")
-    offset = reader.int64()
-    leader_epoch = reader.int32() if version >= 3 else -1
-    return OffsetValue(offset, leader_epoch, reader.string(), reader.int64())
+    """Only the version that is written here (older ones have no leader epoch)."""
+    try:
+        version, offset, leader_epoch, length = _OFFSET_HEAD.unpack_from(content)
+        end = _OFFSET_HEAD.size + length
+        (timestamp,) = _TIMESTAMP.unpack_from(content, end)
+    except struct.error:
+        raise RecordFormatError(f"{len(content)} bytes are no OffsetCommitValue") from None
+    if version != VALUE_VERSION or length < 0:
+        raise RecordFormatError(f"OffsetCommitValue of version {version} with {length} bytes of metadata")
+    metadata = content[_OFFSET_HEAD.size : end].decode("utf-8", "replace") if length else ""
+    return OffsetValue(offset, leader_epoch, metadata, timestamp)
 
 
 # -- classic groups ---------------------------------------------------------------------------------------------------------------------------

@@ -4,10 +4,12 @@ and which of two equally popular assignors is taken."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 
+@lru_cache(1024)
 def java_hash(text: str) -> int:
-    """Over UTF-16 code units, as a signed 32-bit number."""
+    """Over UTF-16 code units, as a signed 32-bit number. Asked with every request of a group, hence remembered."""
     value = 0
     raw = text.encode("utf-16-be", "surrogatepass")
     for position in range(0, len(raw), 2):
