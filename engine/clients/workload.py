@@ -66,7 +66,7 @@ class Workload:
 
     def hold(self, now: int) -> None:
         """The application waits; its schedule begins anew."""
-        self.began_us, self.scheduled = now, 0
+        self.began_us, self.scheduled = now, 1
 
     def next_tick_us(self, now: int) -> int:
         """Microseconds from ``now`` until the next record is due, at least a millisecond."""
