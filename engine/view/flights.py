@@ -15,9 +15,14 @@ from engine.view.tree import FlightView
 
 
 def flights(kernel: Kernel) -> list[FlightView]:
-    """In the order of arrival, at most ``limits.MAX_IN_FLIGHT_SHOWN``. Messages whose connection broke meanwhile are gone already."""
+    """In the order of arrival, at most ``limits.MAX_IN_FLIGHT_SHOWN``. Messages whose connection broke meanwhile are gone already; what a
+    broker sends to itself (a coordinator to a leader that it is as well) leaves no machine."""
     links = kernel.links
-    travelling = [entry for entry in kernel.queue if entry[6] >= 0 and links[entry[3], entry[2]].generation == entry[6]]
+    travelling = [
+        entry
+        for entry in kernel.queue
+        if entry[6] >= 0 and entry[2] != entry[3] and links[entry[3], entry[2]].generation == entry[6]
+    ]
     if len(travelling) > limits.MAX_IN_FLIGHT_SHOWN:
         travelling = nsmallest(limits.MAX_IN_FLIGHT_SHOWN, travelling, key=_order)
     else:
