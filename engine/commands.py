@@ -19,6 +19,7 @@ NodeName = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[
 Partition = Annotated[int, msgspec.Meta(ge=0, lt=limits.MAX_PARTITIONS_PER_TOPIC)]
 BrokerId = Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_BROKERS)]
 Text = Annotated[str, msgspec.Meta(max_length=limits.MAX_VALUE_BYTES)]
+GroupId = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_GROUP_ID)]
 Principal = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_PRINCIPAL)]
 ConfigMap = dict[
     Annotated[str, msgspec.Meta(min_length=1, max_length=100)],
@@ -153,6 +154,37 @@ class DeleteRecords(Command, frozen=True, tag=True):
     topic: Topic
     partition: Partition
     offset: Annotated[int, msgspec.Meta(ge=-1, le=2**62)] = -1
+
+
+class GroupOffset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    topic: Topic
+    partition: Partition
+    offset: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+
+
+class PartitionOfTopic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    topic: Topic
+    partition: Partition
+
+
+class AlterGroupOffsets(Command, frozen=True, tag=True):
+    """An administrator commits offsets for a group without members; one that does not exist comes into being."""
+
+    group: GroupId
+    offsets: Annotated[list[GroupOffset], msgspec.Meta(min_length=1, max_length=limits.MAX_PARTITIONS)]
+
+
+class DeleteGroupOffsets(Command, frozen=True, tag=True):
+    """The group forgets what it has committed there; refused for topics to which it is subscribed."""
+
+    group: GroupId
+    partitions: Annotated[list[PartitionOfTopic], msgspec.Meta(min_length=1, max_length=limits.MAX_PARTITIONS)]
+
+
+class DeleteGroup(Command, frozen=True, tag=True):
+    """With all that it has committed; it must have no members."""
+
+    group: GroupId
 
 
 class AlterConfig(Command, frozen=True, tag=True):
@@ -352,6 +384,9 @@ AnyCommand = (
     | DeleteTopic
     | AddPartitions
     | DeleteRecords
+    | AlterGroupOffsets
+    | DeleteGroupOffsets
+    | DeleteGroup
     | AlterConfig
     | ElectLeader
     | ReassignPartition
@@ -434,6 +469,8 @@ def _check_text(field: str, value: object) -> None:
     elif isinstance(value, list):
         for position, item in enumerate(value):
             _check_text(f"{field}[{position}]", item)
+    elif isinstance(value, (GroupOffset, PartitionOfTopic)):
+        _check_text(f"{field}.topic", value.topic)
     elif isinstance(value, Header):
         _check_text(f"{field}.name", value.name)
         _check_text(f"{field}.value", value.value)

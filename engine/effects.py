@@ -8,6 +8,7 @@ from typing import Any
 
 from engine import commands as cm
 from engine.messages import admin as am
+from engine.messages import groups as gm
 from engine.messages import instructions as im
 from engine.messages import security as sm
 from engine.messages import transactions as tm
@@ -89,6 +90,16 @@ def _alter_config(world: World, c: cm.AlterConfig, cause: int) -> None:
 def _delete_records(world: World, c: cm.DeleteRecords, cause: int) -> None:
     item = am.RecordsToDelete(TopicPartition(c.topic, c.partition), c.offset)
     _admin(world, am.DeleteRecordsRequest(0, (item,)), cause)
+
+
+def _alter_group_offsets(world: World, c: cm.AlterGroupOffsets, cause: int) -> None:
+    offsets = tuple([gm.OffsetAndMetadata(TopicPartition(item.topic, item.partition), item.offset) for item in c.offsets])
+    _admin(world, gm.OffsetCommitRequest(0, c.group, offsets), cause)
+
+
+def _delete_group_offsets(world: World, c: cm.DeleteGroupOffsets, cause: int) -> None:
+    partitions = tuple([TopicPartition(item.topic, item.partition) for item in c.partitions])
+    _admin(world, gm.OffsetDeleteRequest(0, c.group, partitions), cause)
 
 
 def _elect(world: World, c: cm.ElectLeader, cause: int) -> None:
@@ -234,6 +245,9 @@ EFFECTS: dict[type[cm.Command], Callable[[World, Any, int], None]] = {
     cm.DeleteTopic: lambda w, c, cause: _admin(w, am.DeleteTopicsRequest(0, (c.topic,)), cause),
     cm.AddPartitions: lambda w, c, cause: _admin(w, am.CreatePartitionsRequest(0, c.topic, c.count), cause),
     cm.DeleteRecords: _delete_records,
+    cm.AlterGroupOffsets: _alter_group_offsets,
+    cm.DeleteGroupOffsets: _delete_group_offsets,
+    cm.DeleteGroup: lambda w, c, cause: _admin(w, gm.DeleteGroupsRequest(0, (c.group,)), cause),
     cm.AlterConfig: _alter_config,
     cm.ElectLeader: _elect,
     cm.ReassignPartition: _reassign,

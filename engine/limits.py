@@ -69,6 +69,7 @@ MAX_HELD_MESSAGES = 20_000
 """Deliveries waiting at one paused node; more means that something floods it, and the oldest are lost as in a full socket."""
 MAX_QUEUE = 200_000
 """Deliveries in the kernel's queue; beyond it a lab is stopped with a clear error rather than eat the machine."""
+MAX_GROUP_ID = 200
 MAX_CONSOLE_LINE = 4_000
 MAX_CONSOLE_FILES = 20
 MAX_DISK_QUEUE_US = 5_000_000

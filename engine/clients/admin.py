@@ -1,5 +1,5 @@
-"""The simulated admin client: hands each request to some live broker and keeps the answers for those who read them. Deleting records and
-ending a hanging transaction are asked of the partition's leader, which some broker's metadata names first.
+"""The simulated admin client: hands each request to some live broker and keeps the answers for those who read them. Whom a request is for
+says ``engine.clients.admin_targets``.
 
 Follows Java's ``KafkaAdminClient``: a call that loses its broker or its time goes to the next one, until default.api.timeout.ms is over.
 """
@@ -10,29 +10,29 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from engine.clients import admin_targets
 from engine.clients.common import COMMON_HANDLERS, ClientNode, Handler, InFlight, backoff_us
 from engine.clients.configs import ConsumerConfig
 from engine.errors import ERRORS
 from engine.events import AdminAnswered
 from engine.messages.admin import (
     AdminResponse,
-    DeleteRecordsRequest,
     DeleteRecordsResponse,
     DescribeConfigsResponse,
     DescribeQuorumResponse,
     ListPartitionReassignmentsResponse,
-    MetadataRequest,
     MetadataResponse,
 )
-from engine.messages.base import Message, Request, Response, Timer, TopicPartition
+from engine.messages.base import Message, Request, Response, Timer
 from engine.messages.fetch import ListOffsetsResponse, OffsetForLeaderEpochResponse
+from engine.messages.groups import DeleteGroupsResponse, FindCoordinatorResponse, OffsetCommitResponse, OffsetDeleteResponse
 from engine.messages.instructions import BeginShutdown, CallAdmin
 from engine.messages.security import (
     DescribeAclsResponse,
     DescribeClientQuotasResponse,
     DescribeUserScramCredentialsResponse,
 )
-from engine.messages.transactions import WriteTxnMarkersRequest, WriteTxnMarkersResponse
+from engine.messages.transactions import WriteTxnMarkersResponse
 from engine.sim.outbox import Outbox
 
 API_TIMEOUT_MS = 60_000
@@ -40,12 +40,6 @@ API_TIMEOUT_MS = 60_000
 ANSWERS_KEPT = 50
 RETRIED = frozenset(("NOT_CONTROLLER", "COORDINATOR_NOT_AVAILABLE", "NETWORK_EXCEPTION", "LEADER_NOT_AVAILABLE"))
 """Errors of a whole call after which the next broker is asked. A REQUEST_TIMED_OUT from a broker is an answer: it may have been done."""
-
-
-RETRIED_PARTITIONS = frozenset(
-    ("NOT_LEADER_OR_FOLLOWER", "LEADER_NOT_AVAILABLE", "UNKNOWN_TOPIC_OR_PARTITION", "KAFKA_STORAGE_ERROR", "REQUEST_TIMED_OUT")
-)
-"""Errors of one partition after which its leader is looked up and asked again, as long as default.api.timeout.ms lasts."""
 
 
 class AdminTimer(Timer, frozen=True, gc=False, tag=True):
@@ -115,10 +109,7 @@ class AdminNode(ClientNode):
             if self.connections.ready(call.leader, out):
                 self._send(call, call.leader, call.request, out)
             return
-        request: Request = call.request
-        concerned = _partition_of(request)
-        if concerned is not None:
-            request = MetadataRequest(0, (concerned.topic,))
+        request = admin_targets.lookup(call.request) or call.request
         count = len(self.brokers)
         for step in range(count):
             broker = self.brokers[(self.turn + step) % count]
@@ -160,27 +151,20 @@ class AdminNode(ClientNode):
             call = self.calls.get(call_id)
             if call is None:
                 continue
-            if _partition_of(call.request) is not None:
-                self._on_leader_response(call, body, out)
+            if admin_targets.lookup(call.request) is not None:
+                self._on_targeted_response(call, body, out)
             elif _error_of(body) in RETRIED:
                 self._retry(call, out)
             else:
                 self._answer(call, body, (), out)
         self._proceed(out)
 
-    def _on_leader_response(self, call: Call, body: Response, out: Outbox) -> None:
-        """``PartitionLeaderStrategy`` with its handlers (``DeleteRecordsHandler``, ``AbortTransactionHandler``): who leads, then the answer;
-        a leader that has moved is looked up again, and so is one that is not known yet."""
-        if isinstance(body, MetadataResponse):
-            wanted = _partition_of(call.request)
-            assert wanted is not None
-            found = [part for topic in body.topics if topic.name == wanted.topic for part in topic.partitions]
-            call.leader = next((part.leader_id for part in found if part.partition == wanted.partition), -1)
-            if call.leader >= 0:
-                call.correlation_id, call.retry_at_us = -1, 0
-            else:
-                self._retry(call, out)
-        elif any(error in RETRIED_PARTITIONS for _, error, _ in _partition_outcomes(body)):
+    def _on_targeted_response(self, call: Call, body: Response, out: Outbox) -> None:
+        """Who leads or coordinates, then the answer; one that has moved is looked up again, and so is one that is not known yet."""
+        broker = admin_targets.found(call.request, body)
+        if broker is not None and broker >= 0:
+            call.leader, call.correlation_id, call.retry_at_us = broker, -1, 0
+        elif broker is not None or admin_targets.is_asked_again(call.request, body):
             self._retry(call, out)
         else:
             self._answer(call, body, (), out)
@@ -190,51 +174,18 @@ class AdminNode(ClientNode):
         self.answers[call.call_id] = response
         if len(self.answers) > ANSWERS_KEPT:
             del self.answers[next(iter(self.answers))]
-        results: tuple[tuple[str, str, str], ...] = ()
+        results = admin_targets.outcomes(response)
         message = ""
         if isinstance(response, AdminResponse):
             results = tuple((result.name, result.error, result.message) for result in response.results)
             message = response.message
-        elif isinstance(response, (DeleteRecordsResponse, WriteTxnMarkersResponse)):
-            results = _partition_outcomes(response)
         elif isinstance(response, DescribeConfigsResponse):
             message = response.message
         error = _error_of(response)
         if not message and error != "NONE" and error in ERRORS:
-            message = ERRORS[error].meaning
+            message = admin_targets.meaning(error)
         api = type(call.request).__name__.removesuffix("Request")
         out.emit(AdminAnswered(call.call_id, api, error, results, message), also=silencers)
-
-
-def _partition_of(request: Request) -> TopicPartition | None:
-    """The partition whose leader is to be asked; None where any broker will do."""
-    if isinstance(request, DeleteRecordsRequest):
-        return request.items[0].partition
-    if isinstance(request, WriteTxnMarkersRequest):
-        return request.markers[0].partitions[0]
-    return None
-
-
-def _partition_outcomes(response: Response) -> tuple[tuple[str, str, str], ...]:
-    """(partition, error, message) each."""
-    if isinstance(response, DeleteRecordsResponse):
-        return tuple([(str(one.partition), one.error, _outcome(one.error, one.low_watermark)) for one in response.results])
-    if isinstance(response, WriteTxnMarkersResponse):
-        return tuple([(str(one.partition), one.error, _meaning(one.error)) for _, some in response.results for one in some])
-    return ()
-
-
-def _meaning(error: str) -> str:
-    return ERRORS[error].meaning if error != "NONE" and error in ERRORS else ""
-
-
-def _outcome(error: str, low_watermark: int) -> str:
-    """What ``kafka-delete-records.sh`` prints for the partition."""
-    if error == "NONE":
-        return f"low_watermark: {low_watermark}"
-    if error == "POLICY_VIOLATION":
-        return "records of a topic are deleted only where its cleanup.policy has delete"
-    return _meaning(error)
 
 
 def _error_of(response: Response) -> str:
@@ -251,6 +202,10 @@ _HANDLERS: dict[type, Handler] = {
     AdminResponse: AdminNode._on_response,
     DeleteRecordsResponse: AdminNode._on_response,
     WriteTxnMarkersResponse: AdminNode._on_response,
+    FindCoordinatorResponse: AdminNode._on_response,
+    OffsetCommitResponse: AdminNode._on_response,
+    OffsetDeleteResponse: AdminNode._on_response,
+    DeleteGroupsResponse: AdminNode._on_response,
     DescribeConfigsResponse: AdminNode._on_response,
     DescribeQuorumResponse: AdminNode._on_response,
     ListPartitionReassignmentsResponse: AdminNode._on_response,

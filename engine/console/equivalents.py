@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine import commands as c
@@ -63,6 +63,27 @@ def _create_topic(command: c.CreateTopic) -> str:
     for name, value in command.configs.items():
         words += ["--config", f"{name}={value}"]
     return shlex.join(words)
+
+
+def _by_topic(items: Sequence[c.GroupOffset | c.PartitionOfTopic]) -> list[str]:
+    """``--topic orders:0,1`` for each topic."""
+    found: dict[str, list[str]] = {}
+    for item in items:
+        found.setdefault(item.topic, []).append(str(item.partition))
+    return [word for topic, numbers in found.items() for word in ("--topic", f"{topic}:{','.join(numbers)}")]
+
+
+def _alter_group_offsets(command: c.AlterGroupOffsets) -> str:
+    words = ["kafka-consumer-groups.sh", "--reset-offsets", "--group", command.group]
+    if len({item.offset for item in command.offsets}) == 1:
+        scope = [*_by_topic(command.offsets), "--to-offset", str(command.offsets[0].offset)]
+        return shlex.join([*words, *scope, "--execute"])
+    lines = "\\n".join(f"{item.topic},{item.partition},{item.offset}" for item in command.offsets)
+    return f"{shlex.join([*words, '--from-file', '/dev/stdin', '--execute'])} <<< $'{lines}'"
+
+
+def _delete_group_offsets(command: c.DeleteGroupOffsets) -> str:
+    return shlex.join(["kafka-consumer-groups.sh", "--delete-offsets", "--group", command.group, *_by_topic(command.partitions)])
 
 
 def _alter_config(command: c.AlterConfig) -> str:
@@ -220,6 +241,9 @@ _LINES: dict[type[Command], Callable[[Any], str]] = {
     c.DeleteTopic: lambda v: f"kafka-topics.sh --delete --topic {v.topic}",
     c.AddPartitions: lambda v: f"kafka-topics.sh --alter --topic {v.topic} --partitions {v.count}",
     c.DeleteRecords: _delete_records,
+    c.AlterGroupOffsets: _alter_group_offsets,
+    c.DeleteGroupOffsets: _delete_group_offsets,
+    c.DeleteGroup: lambda v: shlex.join(["kafka-consumer-groups.sh", "--delete", "--group", v.group]),
     c.AlterConfig: _alter_config,
     c.ElectLeader: _elect,
     c.ReassignPartition: _reassign,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine import commands as c
@@ -135,6 +135,13 @@ def _reassign(command: c.ReassignPartition) -> str:
     return f"move {partition} to brokers {', '.join(map(str, command.replicas))}"
 
 
+def _places(items: Sequence[c.GroupOffset | c.PartitionOfTopic]) -> str:
+    named = [
+        f"{item.topic}-{item.partition}" + (f" to {item.offset}" if isinstance(item, c.GroupOffset) else "") for item in items[:4]
+    ]
+    return ", ".join(named) + (f" and {len(items) - 4} more" if len(items) > 4 else "")
+
+
 def _numbered(template: str) -> str:
     """The running number is given when the record is made."""
     return preview(template.replace("{n}", "…"))
@@ -194,6 +201,9 @@ _PHRASES: dict[type[Command], Callable[[Any], str]] = {
     c.Produce: _produce,
     c.StartWorkload: _workload,
     c.StopWorkload: lambda v: f"stop workload {v.name}",
+    c.AlterGroupOffsets: lambda v: f"set the offsets of group {v.group} in {_places(v.offsets)}",
+    c.DeleteGroupOffsets: lambda v: f"delete the offsets of group {v.group} in {_places(v.partitions)}",
+    c.DeleteGroup: lambda v: f"delete group {v.group}",
     c.AbortHangingTransaction: lambda v: f"abort the transaction of producer {v.producer_id} in {v.topic}-{v.partition}",
     c.BeginTransaction: lambda v: f"let {v.producer} begin a transaction",
     c.CommitTransaction: lambda v: f"let {v.producer} commit its transaction",

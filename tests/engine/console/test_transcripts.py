@@ -1,7 +1,7 @@
 """What the tools print, as transcripts: ``$ command``, ``----``, output. Regenerate with UPDATE_TRANSCRIPTS=1 and review the diff.
 
 A line ``! command`` gives the lab a command as JSON, ``+ seconds`` lets virtual time pass; ``= {…}`` at the top gives the brokers
-settings. Topic IDs and log times are masked.
+settings. Topic IDs and log times are masked; blank lines at the beginning and at the end of an output do not count.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def run(lab: Lab, console: Console, given: str) -> str:
         lab.advance(lab.now_us + 20_000)
     if job.exit_status:
         lines.append(f"[exit {job.exit_status}]")
-    return mask("\n".join(lines))
+    return mask("\n".join(lines)).strip("\n")
 
 
 def mask(text: str) -> str:

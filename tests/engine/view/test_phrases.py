@@ -13,6 +13,22 @@ from engine.console.session import NAMES
 from engine.view.narrate import command_text
 
 SAMPLES: list[tuple[Command, str, str]] = [
+    (
+        c.AlterGroupOffsets("readers", [c.GroupOffset("orders", 0, 5), c.GroupOffset("orders", 1, 5)]),
+        "set the offsets of group readers in orders-0 to 5, orders-1 to 5",
+        "kafka-consumer-groups.sh --reset-offsets --group readers --topic orders:0,1 --to-offset 5 --execute",
+    ),
+    (
+        c.AlterGroupOffsets("readers", [c.GroupOffset("orders", 0, 5), c.GroupOffset("pay", 0, 7)]),
+        "set the offsets of group readers in orders-0 to 5, pay-0 to 7",
+        "kafka-consumer-groups.sh --reset-offsets --group readers --from-file /dev/stdin --execute <<< $'orders,0,5\\npay,0,7'",
+    ),
+    (
+        c.DeleteGroupOffsets("readers", [c.PartitionOfTopic("orders", 0)]),
+        "delete the offsets of group readers in orders-0",
+        "kafka-consumer-groups.sh --delete-offsets --group readers --topic orders:0",
+    ),
+    (c.DeleteGroup("readers"), "delete group readers", "kafka-consumer-groups.sh --delete --group readers"),
     (c.KillNode("broker-1"), "kill broker 1", 'kill -9 $(pgrep -f "broker-1/server.properties")'),
     (c.StopNode("broker-1"), "stop broker 1 politely", 'kill -TERM $(pgrep -f "broker-1/server.properties")'),
     (c.StartNode("broker-1"), "start broker 1", "kafka-server-start.sh -daemon broker-1/server.properties"),
