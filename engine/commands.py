@@ -18,6 +18,7 @@ ClientName = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_CLI
 NodeName = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[a-zA-Z0-9._-]+\Z")]
 Partition = Annotated[int, msgspec.Meta(ge=0, lt=limits.MAX_PARTITIONS_PER_TOPIC)]
 BrokerId = Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_BROKERS)]
+ProcessingMs = Annotated[int, msgspec.Meta(ge=0, le=limits.MAX_PROCESSING_MS)]
 Text = Annotated[str, msgspec.Meta(max_length=limits.MAX_VALUE_BYTES)]
 GroupId = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_GROUP_ID)]
 Principal = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_PRINCIPAL)]
@@ -330,11 +331,28 @@ class StopWorkload(Command, frozen=True, tag=True):
 
 
 class CreateConsumer(Command, frozen=True, tag=True):
-    """Reads all partitions of ``topics`` (assigned, without a group)."""
+    """With ``group.id`` in ``configs`` it subscribes to ``topics`` as a member of that group, without it reads all their partitions.
+    ``processing_ms``: what its application takes for each record. ``commit_each_poll`` "before" or "after": the application calls
+    ``commitSync`` after each poll, before or after it processes the records."""
 
     name: ClientName
     topics: Annotated[list[Topic], msgspec.Meta(max_length=limits.MAX_TOPICS)] = []
     configs: ConfigMap = {}
+    processing_ms: ProcessingMs = 0
+    commit_each_poll: Annotated[str, msgspec.Meta(pattern=r"^(|before|after)\Z")] = ""
+
+
+class SetProcessing(Command, frozen=True, tag=True):
+    """The consumer's application takes so long for each record from now on."""
+
+    name: ClientName
+    processing_ms: ProcessingMs
+
+
+class CommitOffsets(Command, frozen=True, tag=True):
+    """The consumer's application calls ``commitSync``, as soon as its thread is free."""
+
+    name: ClientName
 
 
 class AssignConsumer(Command, frozen=True, tag=True):
@@ -403,6 +421,8 @@ AnyCommand = (
     | AbortTransaction
     | AbortHangingTransaction
     | CreateConsumer
+    | SetProcessing
+    | CommitOffsets
     | AssignConsumer
     | SeekConsumer
     | PauseConsumer

@@ -34,9 +34,7 @@ def _stop(world: World, c: cm.StopNode, cause: int) -> None:
 def _start(world: World, c: cm.StartNode, cause: int) -> None:
     host = world.kernel.hosts[c.node]
     world.kernel.start(c.node, world.make_node(host), cause)
-    topics = world.consumer_topics.get(c.node)
-    if topics:
-        world.kernel.instruct(c.node, im.SubscribeTopics(tuple(topics)), cause)
+    _set_up_consumer(world, c.node, cause)
 
 
 def _pairs(world: World, source: str, target: str) -> list[tuple[str, str]]:
@@ -203,9 +201,28 @@ def _stop_workload(world: World, c: cm.StopWorkload, cause: int) -> None:
 def _create_consumer(world: World, c: cm.CreateConsumer, cause: int) -> None:
     _new_client(world, c.name, "consumer", c.configs, cause)
     world.consumer_topics.pop(c.name, None)
+    world.applications.pop(c.name, None)
     if c.topics:
         world.consumer_topics[c.name] = list(c.topics)
-        world.kernel.instruct(c.name, im.SubscribeTopics(tuple(c.topics)), cause)
+    if c.processing_ms or c.commit_each_poll:
+        world.applications[c.name] = im.SetProcessing(c.processing_ms, c.commit_each_poll)
+    _set_up_consumer(world, c.name, cause)
+
+
+def _set_up_consumer(world: World, name: str, cause: int) -> None:
+    """What its program does first: it is as slow as it was told to be, and subscribes."""
+    application = world.applications.get(name)
+    if application is not None:
+        world.kernel.instruct(name, application, cause)
+    topics = world.consumer_topics.get(name)
+    if topics:
+        world.kernel.instruct(name, im.SubscribeTopics(tuple(topics)), cause)
+
+
+def _set_processing(world: World, c: cm.SetProcessing, cause: int) -> None:
+    known = world.applications.get(c.name)
+    world.applications[c.name] = im.SetProcessing(c.processing_ms, known.commit_each_poll if known is not None else "")
+    world.kernel.instruct(c.name, im.SetProcessing(c.processing_ms), cause)
 
 
 def _assign(world: World, c: cm.AssignConsumer, cause: int) -> None:
@@ -264,6 +281,8 @@ EFFECTS: dict[type[cm.Command], Callable[[World, Any, int], None]] = {
     cm.CommitTransaction: lambda w, c, cause: w.kernel.instruct(c.producer, im.CallTransaction("commit"), cause),
     cm.AbortTransaction: lambda w, c, cause: w.kernel.instruct(c.producer, im.CallTransaction("abort"), cause),
     cm.CreateConsumer: _create_consumer,
+    cm.SetProcessing: _set_processing,
+    cm.CommitOffsets: lambda w, c, cause: w.kernel.instruct(c.name, im.CommitOffsets(), cause),
     cm.AssignConsumer: _assign,
     cm.SeekConsumer: _seek,
     cm.PauseConsumer: _pause_consumer,

@@ -9,6 +9,7 @@ import msgspec
 
 from engine.cluster_events import *  # noqa: F403 - the other half of this module
 from engine.cluster_events import Event
+from engine.member_events import *  # noqa: F403 - those of groups
 
 # -- brokers -----------------------------------------------------------------------------------------------------------------
 

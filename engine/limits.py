@@ -17,6 +17,8 @@ MAX_TOPICS = 50
 MAX_CLIENTS = 40
 """Producers and consumers of one lab."""
 MAX_WORKLOADS = 20
+MAX_PROCESSING_MS = 3_600_000
+"""What an application may take for one record: an hour is longer than every timeout of a group."""
 MAX_TOPIC_NAME = 249
 """Kafka's own limit: the name becomes a directory's."""
 MAX_ACLS = 200

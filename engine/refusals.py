@@ -165,6 +165,12 @@ def _check_create_producer(world: World, command: cm.CreateProducer) -> None:
 def _check_create_consumer(world: World, command: cm.CreateConsumer) -> None:
     _check_new_client(world, command.name, "name")
     ConsumerConfig.from_map(command.configs)
+    if command.commit_each_poll and not command.configs.get("group.id"):
+        raise EngineError(
+            "commit_each_poll: without group.id there is nobody to commit to (InvalidGroupIdException); name a group.",
+            field="commit_each_poll",
+            code="INVALID_GROUP_ID",
+        )
 
 
 def _check_uses_producer(world: World, name: str) -> None:
@@ -250,7 +256,9 @@ def _transactional(world: World, name: str, field: str) -> ProducerNode:
     node = host.node if host is not None else None
     if not isinstance(node, ProducerNode) or node.transactions is None:
         raise EngineError(
-            f"{field}: {name} is no transactional producer; create one with a transactional.id.", field=field, code="INVALID_TXN_STATE"
+            f"{field}: {name} is no transactional producer; create one with a transactional.id.",
+            field=field,
+            code="INVALID_TXN_STATE",
         )
     return node
 
@@ -285,6 +293,26 @@ def _consumer(world: World, command: Any) -> None:
         raise EngineError(f"name: {command.name} is a {host.kind}, not a consumer.", field="name")
 
 
+def _check_commit(world: World, command: cm.CommitOffsets) -> None:
+    _consumer(world, command)
+    if not world.client_configs[command.name].get("group.id"):
+        raise EngineError(
+            f"name: {command.name} has no group.id, and nobody to keep its offsets (InvalidGroupIdException).",
+            field="name",
+            code="INVALID_GROUP_ID",
+        )
+
+
+def _check_assign(world: World, command: cm.AssignConsumer) -> None:
+    _consumer(world, command)
+    if world.client_configs[command.name].get("group.id") and world.consumer_topics.get(command.name):
+        raise EngineError(
+            f"name: {command.name} subscribes as a member of a group, which assigns its partitions "
+            "(IllegalStateException: Subscription to topics, partitions and pattern are mutually exclusive).",
+            field="name",
+        )
+
+
 def _check_close(world: World, command: cm.CloseClient) -> None:
     if _running(world, command.name, "name").kind not in CLIENTS:
         raise EngineError(f"name: {command.name} is no client; use StopNode or KillNode.", field="name")
@@ -316,7 +344,9 @@ CHECKS: dict[type[cm.Command], Callable[[World, Any], None]] = {
     cm.BeginTransaction: _check_transaction,
     cm.CommitTransaction: _check_transaction,
     cm.AbortTransaction: _check_transaction,
-    cm.AssignConsumer: _consumer,
+    cm.AssignConsumer: _check_assign,
+    cm.SetProcessing: _consumer,
+    cm.CommitOffsets: _check_commit,
     cm.SeekConsumer: _consumer,
     cm.PauseConsumer: _consumer,
     cm.CloseClient: _check_close,

@@ -6,7 +6,7 @@ and the command, so that a replayed history meets the same world.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine import commands as cm
 from engine import limits
@@ -34,7 +34,8 @@ CLIENTS = ("producer", "consumer")
 
 @dataclass(slots=True)
 class World:
-    """``client_configs`` and ``consumer_topics``: what each client was created with, so that a restart makes the same one."""
+    """``client_configs``, ``consumer_topics`` and ``applications``: what each client was created with, so that a restart makes the same
+    one."""
 
     spec: ClusterSpec
     kernel: Kernel
@@ -43,6 +44,7 @@ class World:
     client_configs: dict[str, dict[str, str]]
     consumer_topics: dict[str, list[str]]
     workloads_started: int
+    applications: dict[str, im.SetProcessing] = field(default_factory=dict)
 
     def make_node(self, host: Host) -> Node:
         """A fresh process for this host."""

@@ -34,7 +34,8 @@ PREVIEW_CHARACTERS = 40
 
 
 class RequestTimer(Timer, frozen=True, gc=False, tag=True):
-    """The oldest request to ``broker`` may have run out of time."""
+    """The oldest request to ``broker`` may have run out of time; looked at no later than one request.timeout.ms after the last look,
+    since a request that may take longer (JoinGroup) can stand in front of one that may not."""
 
     broker: int
 
@@ -189,7 +190,7 @@ class Connections:
         out.send(connection.address, request)
         if not connection.timer_runs:
             connection.timer_runs = True
-            out.arm(RequestTimer(broker), after_us=allowed_us)
+            out.arm(RequestTimer(broker), after_us=min(allowed_us, self._look_every_us()))
 
     def complete(self, source: str, correlation_id: int) -> InFlight | None:
         """The request that this response answers; None where it was given up already."""
@@ -227,8 +228,11 @@ class Connections:
         if deadline <= out.now:
             return connection
         connection.timer_runs = True
-        out.arm(RequestTimer(broker), after_us=deadline - out.now)
+        out.arm(RequestTimer(broker), after_us=min(deadline - out.now, self._look_every_us()))
         return None
+
+    def _look_every_us(self) -> int:
+        return max(self.settings.request_timeout_ms, self.settings.socket_connection_setup_timeout_ms, 1) * 1000
 
     def in_flight_count(self, broker: int) -> int:
         return len(self.by_broker[broker].in_flight)

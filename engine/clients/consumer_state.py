@@ -103,6 +103,7 @@ class Application:
 
     state: str = POLLING
     processing_us: int = 0
+    processing_cause: int = 0
     commit_each_poll: str = ""
     todo: deque[Work] = field(default_factory=deque)
     step: int = 0
@@ -151,6 +152,8 @@ class Membership:
     snapshot: tuple[tuple[str, int], ...] | None = None
     elected: JoinGroupResponse | None = None
     synced: tuple[TopicPartition, ...] | None = None
+    remembered: tuple[TopicPartition, ...] = ()
+    remembered_generation: int = -1
     # KIP-848
     target: tuple[TopicPartition, ...] | None = None
     current: tuple[TopicPartition, ...] | None = None

@@ -198,6 +198,8 @@ def _consumer(command: c.CreateConsumer) -> str:
     if configs.get("auto.offset.reset") == "earliest":
         del configs["auto.offset.reset"]
         words.append("--from-beginning")
+    if "group.id" in configs:
+        words += ["--group", configs.pop("group.id")]
     return shlex.join([*words, *_client_options(configs)])
 
 
@@ -263,6 +265,8 @@ _LINES: dict[type[Command], Callable[[Any], str]] = {
     c.CommitTransaction: lambda v: f"producer.commitTransaction();    // in {v.producer}: no tool does this",
     c.AbortTransaction: lambda v: f"producer.abortTransaction();    // in {v.producer}: no tool does this",
     c.CreateConsumer: _consumer,
+    c.SetProcessing: lambda v: f"Thread.sleep({v.processing_ms});    // for each record, in {v.name}: no tool does this",
+    c.CommitOffsets: lambda v: f"consumer.commitSync();    // in {v.name}: no tool does this",
     c.AssignConsumer: _assign,
     c.SeekConsumer: _seek,
     c.PauseConsumer: lambda v: f"kill -{'STOP' if v.paused else 'CONT'} {_process(v.name)}",

@@ -57,7 +57,8 @@ class AssignPartitions(Instruction, frozen=True, gc=False, tag=True):
 
 
 class SubscribeTopics(Instruction, frozen=True, gc=False, tag=True):
-    """``consumer.assign`` of all partitions of these topics, refreshed as metadata changes (groups come with coordination)."""
+    """With ``group.id``: ``consumer.subscribe``. Without: ``consumer.assign`` of all partitions of these topics, refreshed as metadata
+    changes."""
 
     topics: tuple[str, ...]
 
@@ -72,6 +73,18 @@ class SeekConsumer(Instruction, frozen=True, gc=False, tag=True):
 class PauseConsumer(Instruction, frozen=True, gc=False, tag=True):
     partitions: tuple[TopicPartition, ...]
     paused: bool
+
+
+class SetProcessing(Instruction, frozen=True, gc=False, tag=True):
+    """The application takes so long for each record. ``commit_each_poll`` "before" or "after": it calls ``commitSync`` after each poll,
+    before or after it processes the records; None leaves that as it is."""
+
+    processing_ms: int
+    commit_each_poll: str | None = None
+
+
+class CommitOffsets(Instruction, frozen=True, gc=False, tag=True):
+    """The application calls ``commitSync`` as soon as its thread is free."""
 
 
 class CallAdmin(Instruction, frozen=True, gc=False, tag=True):

@@ -65,7 +65,7 @@ def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:
         if host.kind == "producer":
             producers[name] = producer_view(name, host.node if isinstance(host.node, ProducerNode) else None)
         elif host.kind == "consumer":
-            consumers[name] = consumer_view(name, host.node if isinstance(host.node, ConsumerNode) else None)
+            consumers[name] = consumer_view(name, host.node if isinstance(host.node, ConsumerNode) else None, kernel.now)
     topics = _topics(kernel, image, nodes)
     add_cleaner_views(kernel, topics)
     transactions = transaction_views(kernel, image, topics)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from engine.clients.application import BlockedSend
 from engine.clients.consumer import ConsumerNode
+from engine.clients.consumer_state import COMMITTING, PROCESSING, Membership
 from engine.clients.producer import ProducerNode
-from engine.view.tree import ConsumedView, ConsumerView, PositionView, ProducerView, WorkloadView
+from engine.view.tree import ConsumedView, ConsumerView, MemberView, PositionView, ProducerView, WorkloadView
 
 
 def producer_view(name: str, node: ProducerNode | None) -> ProducerView:
@@ -45,15 +46,16 @@ def _waiting_threads(node: ProducerNode) -> int:
     return len({call.workload for call in node.blocked if isinstance(call, BlockedSend)})
 
 
-def consumer_view(name: str, node: ConsumerNode | None) -> ConsumerView:
+def consumer_view(name: str, node: ConsumerNode | None, now_us: int) -> ConsumerView:
     if node is None:
         return ConsumerView(name, {}, [])
     positions = []
     for partition, known in node.positions.items():
         position, high_watermark = known.position, known.high_watermark
         lag = max(high_watermark - position, 0) if position >= 0 and high_watermark >= 0 else -1
-        positions.append(PositionView(partition.topic, partition.partition, position, high_watermark, lag, known.error))
-    return ConsumerView(
+        shown = PositionView(partition.topic, partition.partition, position, high_watermark, lag, known.error, known.committed)
+        positions.append(shown)
+    view = ConsumerView(
         name=name,
         configs=node.configs,
         positions=positions,
@@ -61,4 +63,32 @@ def consumer_view(name: str, node: ConsumerNode | None) -> ConsumerView:
         throttled_until_us=node.connections.throttled_until_us,
         paused=node.paused,
         last=[ConsumedView(read.topic, read.partition, read.offset, read.key, read.value) for read in node.last],
+    )
+    if node.polls:
+        application = node.application
+        view.application, view.commit_each_poll = application.state, application.commit_each_poll
+        view.processing_ms = application.processing_us // 1000
+        view.in_hand = sum(len(work.offsets) for work in application.todo)
+        if application.state in (PROCESSING, COMMITTING):
+            view.since_poll_us = now_us - application.polled_us
+        if node.group is not None:
+            view.group = _member(node, node.group, now_us)
+    return view
+
+
+def _member(node: ConsumerNode, group: Membership, now_us: int) -> MemberView:
+    stopped_us = group.stopped_us + (now_us - group.stopped_since_us if group.stopped_since_us >= 0 else 0)
+    return MemberView(
+        group=group.group_id,
+        protocol=node.settings.group_protocol,
+        state=group.state if group.subscribed else "assigned by hand",
+        member_id=group.member_id,
+        instance_id=node.settings.group_instance_id,
+        generation=group.generation,
+        assignor=group.assignor,
+        leader=group.leader,
+        coordinator=group.coordinator,
+        error=group.error,
+        rebalances=group.rebalances,
+        stopped_us=stopped_us,
     )

@@ -59,6 +59,8 @@ _TRACE: frozenset[type[Event]] = frozenset(
         e.ProducerIdAssigned,
         e.ShutdownGranted,
         e.GroupStateChanged,
+        e.CoordinatorFound,
+        e.CommitCompleted,
     }
 )
 _MINOR: frozenset[type[Event]] = frozenset(
@@ -69,6 +71,7 @@ _MINOR: frozenset[type[Event]] = frozenset(
         e.OffsetsCommitted, e.CoordinatorUnloaded,
         e.LastStableOffsetAdvanced, e.OffsetsAddedToTransaction, e.TransactionStarted, e.PartitionAddedToTransaction, e.TransactionPrepared,
         e.TransactionMarkerWritten, e.TransactionCompleted,
+        e.CoordinatorLost, e.GroupJoining, e.PartitionsDealt, e.GroupJoined, e.ProcessingSet, e.RecordsProcessed,
     }
 )  # fmt: skip
 _DEPENDS: dict[type[Event], Callable[[Any], bool]] = {
@@ -103,6 +106,11 @@ def _resource(event: Any, name: str) -> list[str]:
     return [f"broker-{name}"] if isinstance(event, e.ConfigChanged) else []
 
 
+def _pairs(event: Any, partitions: Any) -> list[str]:
+    """(topic, partition) each; elsewhere the field is a number."""
+    return [f"{topic}-{number}" for topic, number in partitions] if isinstance(partitions, tuple) else []
+
+
 _OBJECTS: dict[str, Callable[[Any, Any], list[str]]] = {
     "name": lambda event, name: [] if isinstance(event, e.ConfigChanged) else [name],
     "source": lambda event, source: [f"{source}>{event.target}", source],
@@ -121,6 +129,7 @@ _OBJECTS: dict[str, Callable[[Any, Any], list[str]]] = {
     "replicas": _several,
     "topic": lambda event, topic: [] if "partition" in event.__struct_fields__ else [topic],
     "partition": lambda event, partition: [f"{event.topic}-{partition}"],
+    "partitions": _pairs,
     "resource_name": _resource,
     "producer": lambda event, name: [name],
     "consumer": lambda event, name: [name],

@@ -168,7 +168,15 @@ def _seek(command: c.SeekConsumer) -> str:
 
 
 def _consumer(command: c.CreateConsumer) -> str:
-    return f"start consumer {command.name}{' on ' + ', '.join(command.topics) if command.topics else ''}"
+    group = command.configs.get("group.id", "")
+    where = f" on {', '.join(command.topics)}" if command.topics else ""
+    slow = f", {command.processing_ms:,} ms per record" if command.processing_ms else ""
+    commits = f", committing {command.commit_each_poll} it processes" if command.commit_each_poll else ""
+    return f"start consumer {command.name}{f' of group {preview(group)}' if group else ''}{where}{slow}{commits}"
+
+
+def _processing(command: c.SetProcessing) -> str:
+    return f"let {command.name} take {f'{command.processing_ms:,} ms' if command.processing_ms else 'no time'} for each record"
 
 
 _PHRASES: dict[type[Command], Callable[[Any], str]] = {
@@ -209,6 +217,8 @@ _PHRASES: dict[type[Command], Callable[[Any], str]] = {
     c.CommitTransaction: lambda v: f"let {v.producer} commit its transaction",
     c.AbortTransaction: lambda v: f"let {v.producer} abort its transaction",
     c.CreateConsumer: _consumer,
+    c.SetProcessing: _processing,
+    c.CommitOffsets: lambda v: f"let {v.name} commit its offsets",
     c.AssignConsumer: lambda v: f"let {v.name} read {v.topic}, partitions {', '.join(map(str, v.partitions)) or 'none'}",
     c.SeekConsumer: _seek,
     c.PauseConsumer: lambda v: f"{'pause' if v.paused else 'resume'} consumer {v.name}",

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine import events as e
 from engine.events import Event
+from engine.view.member_sentences import MEMBER_SENTENCES
 from engine.view.phrases import plural, spell
 
 
@@ -435,4 +436,5 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     ),
     e.WorkloadStopped: lambda v: f"{v.producer} stopped workload {v.workload} after {plural(v.sent, 'record')}.",
     e.AdminAnswered: _admin,
+    **MEMBER_SENTENCES,
 }  # fmt: skip

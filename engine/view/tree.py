@@ -199,6 +199,8 @@ class PositionView(msgspec.Struct):
     high_watermark: int
     lag: int
     error: str = ""
+    committed: int = -1
+    """What the group has for it as far as this consumer knows."""
 
 
 class ConsumedView(msgspec.Struct):
@@ -211,8 +213,30 @@ class ConsumedView(msgspec.Struct):
     value: str | None
 
 
+class MemberView(msgspec.Struct):
+    """A consumer in its group. ``state``: "unjoined", "preparing rebalance", "completing rebalance" or "stable" under the classic protocol,
+    "joining", "reconciling", "acknowledging", "stable", "fenced" or "stale" under KIP-848, "left" and "fatal" under both; "assigned by
+    hand" where the group only keeps its offsets. ``generation`` is the member epoch under KIP-848, -1 or 0 outside the group.
+    ``stopped_us``: for how long rebalances have kept it from reading anything, up to now."""
+
+    group: str
+    protocol: str
+    state: str
+    member_id: str = ""
+    instance_id: str = ""
+    generation: int = -1
+    assignor: str = ""
+    leader: bool = False
+    coordinator: int = -1
+    error: str = ""
+    rebalances: int = 0
+    stopped_us: int = 0
+
+
 class ConsumerView(msgspec.Struct):
-    """``throttled_until_us``: until then some broker reads nothing from this client."""
+    """``application``: "polling", "processing", "committing", "closing" or "crashed"; ``since_poll_us``: how long it has been away from
+    ``poll``, 0 while it waits there; ``in_hand``: records that a poll returned and that it has not processed yet.
+    ``throttled_until_us``: until then some broker reads nothing from this client."""
 
     name: str
     configs: dict[str, str]
@@ -221,6 +245,12 @@ class ConsumerView(msgspec.Struct):
     paused: bool = False
     last: list[ConsumedView] = []
     throttled_until_us: int = 0
+    group: MemberView | None = None
+    application: str = "polling"
+    processing_ms: int = 0
+    commit_each_poll: str = ""
+    since_poll_us: int = 0
+    in_hand: int = 0
 
 
 class LinkView(msgspec.Struct):

@@ -110,9 +110,7 @@ def _refusal(broker: Broker, replica: Replica | None, item: ProduceItem, acks: i
     return "NONE"
 
 
-def _append(
-    broker: Broker, replica: Replica, batch: bytes, guard: int, request: ProduceRequest, out: Outbox
-) -> AppendResult:
+def _append(broker: Broker, replica: Replica, batch: bytes, guard: int, request: ProduceRequest, out: Outbox) -> AppendResult:
     """Raises LogError. The event that this emits becomes the cause of what follows."""
     log = replica.log
     active = log.segments[-1]

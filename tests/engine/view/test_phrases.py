@@ -161,6 +161,17 @@ SAMPLES: list[tuple[Command, str, str]] = [
         "let r read orders-0 from the beginning",
         "kafka-console-consumer.sh --topic orders --partition 0 --offset earliest",
     ),
+    (
+        c.CreateConsumer("r", ["orders"], {"group.id": "billing"}, 20, "after"),
+        "start consumer r of group billing on orders, 20 ms per record, committing after it processes",
+        "kafka-console-consumer.sh --topic orders --group billing",
+    ),
+    (
+        c.SetProcessing("r", 1000),
+        "let r take 1,000 ms for each record",
+        "Thread.sleep(1000);    // for each record, in r: no tool does this",
+    ),
+    (c.CommitOffsets("r"), "let r commit its offsets", "consumer.commitSync();    // in r: no tool does this"),
     (c.PauseConsumer("r"), "pause consumer r", "kill -STOP $(pgrep -f r)"),
     (c.CloseClient("r"), "close r", "kill -INT $(pgrep -f r)"),
 ]
