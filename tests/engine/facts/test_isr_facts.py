@@ -105,20 +105,22 @@ def test_fact_18_it_rejoins_once_it_has_reached_the_high_watermark() -> None:
 
 
 def test_fact_18_reaching_the_high_watermark_is_not_enough_it_must_reach_the_leader_epochs_start() -> None:
-    """Broker 2 becomes leader with committed records above its own high watermark: broker 3 holds all below that mark, and lacks them."""
-    scene = Scene()
+    """Broker 2 becomes leader with a record above its own high watermark, which cannot rise while broker 4, in the ISR, is silent:
+    broker 3 holds all below that mark, and lacks the record."""
+    scene = Scene(replicas=(1, 2, 3, 4), brokers=4)
     scene.produce("everybody has it")
     drop_from_isr(scene, 3)
-    scene.do(c.Produce("orders", "only 1 and 2 have it", producer="app-1"))
-    scene.wait_until(lambda: scene.replica(2).log_end_offset == 3, step_ms=0.1)
+    scene.do(c.Produce("orders", "3 does not have it", producer="app-1"))
+    scene.wait_until(lambda: scene.replica(2).log_end_offset == scene.replica(4).log_end_offset == 3, step_ms=0.1)
     assert scene.replica(2).high_watermark == 2
     scene.do(c.KillNode("broker-1"))
-    mark = scene.do(c.HealNetwork())
-    scene.wait_until(lambda: scene.partition().isr == [2, 3])
+    mark = scene.do(c.HealNetwork(), c.CutNetwork("broker-4", "broker-2"))
+    scene.wait_until(lambda: scene.partition().isr == [2, 3, 4])
     started_at, started = scene.first(e.LeaderStarted, mark)
     proposed_at, _ = scene.first(e.IsrExpandProposed, mark, added=3)
     copied = scene.happened(e.RecordsReplicated, mark, broker=3)
     assert (started.broker, started.log_end_offset) == (2, 3)
+    assert scene.partition().high_watermark == 2
     assert started_at < copied[-1].at_us / 1e6 < proposed_at
     assert copied[-1].event.last_offset == 2
 
