@@ -182,6 +182,44 @@ class AdminJob(Job):
         self.finish(status)
 
 
+class StagedJob(Job):
+    """A tool that looks first and then asks: once ``follow`` has handed the work to another job, that one is the job."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done = False
+        self.following: Job | None = None
+
+    def follow(self, job: Job) -> None:
+        self.following = job
+
+    def take_commands(self) -> list[Command]:
+        return self.following.take_commands() if self.following is not None else super().take_commands()
+
+    def submitted(self, event_id: int) -> None:
+        if self.following is not None:
+            self.following.submitted(event_id)
+
+    def refused(self, error: EngineError) -> None:
+        if self.following is not None:
+            self.following.refused(error)
+        else:
+            super().refused(error)
+
+    def poll(self, lab: Lab) -> list[str]:
+        lines = super().poll(lab) if self.following is None else []
+        if self.following is not None and not self.done:
+            lines += self.following.poll(lab)
+            self.done, self.exit_status = self.following.done, self.following.exit_status
+        return lines
+
+    def interrupt(self, lab: Lab) -> None:
+        if self.following is not None:
+            self.following.interrupt(lab)
+        else:
+            super().interrupt(lab)
+
+
 class HasCursor:
     """Anything that reads history on from ``cursor``."""
 
@@ -220,10 +258,24 @@ _CLASSES = {
     "TOPIC_AUTHORIZATION_FAILED": "TopicAuthorizationException",
     "CLUSTER_AUTHORIZATION_FAILED": "ClusterAuthorizationException",
     "FETCH_SESSION_TOPIC_ID_ERROR": "FetchSessionTopicIdException",
+    "NON_EMPTY_GROUP": "GroupNotEmptyException",
+    "ILLEGAL_GENERATION": "IllegalGenerationException",
+    "TRANSACTION_ABORTABLE": "TransactionAbortableException",
+    "INVALID_PRODUCER_ID_MAPPING": "InvalidPidMappingException",
+    "CONCURRENT_TRANSACTIONS": "ConcurrentTransactionsException",
+    "SASL_AUTHENTICATION_FAILED": "SaslAuthenticationException",
 }
 _MESSAGES = {
     "CORRUPT_MESSAGE": "This message has failed its CRC checksum, exceeds the valid size, has a null key for a compacted topic, or is "
     "otherwise corrupt.",
+    "GROUP_ID_NOT_FOUND": "The group id does not exist.",
+    "GROUP_SUBSCRIBED_TO_TOPIC": "Deleting offsets of a topic is forbidden while the consumer group is actively subscribed to it.",
+    "NON_EMPTY_GROUP": "The group is not empty.",
+    "UNKNOWN_MEMBER_ID": "The coordinator is not aware of this member.",
+    "COORDINATOR_NOT_AVAILABLE": "The coordinator is not available.",
+    "TOPIC_AUTHORIZATION_FAILED": "Topic authorization failed.",
+    "GROUP_AUTHORIZATION_FAILED": "Group authorization failed.",
+    "CLUSTER_AUTHORIZATION_FAILED": "Cluster authorization failed.",
     "INVALID_PRODUCER_EPOCH": "Producer attempted to produce with an old epoch.",
     "INVALID_RECORD": "This record has failed the validation on broker and hence will be rejected.",
     "INVALID_REQUIRED_ACKS": "Produce request specified an invalid value for required acks.",

@@ -32,7 +32,7 @@ class OptionError(UsageError):
 
 
 class Option(msgspec.Struct, frozen=True):
-    """``kind``: "flag", "text", "int" or "long"; ``many`` may be repeated."""
+    """``kind``: "flag", "text", "int", "long" or "optional" (a text that may be missing); ``many`` may be repeated."""
 
     name: str
     kind: str = "text"
@@ -138,7 +138,8 @@ def parse_options(words: list[str], known: tuple[Option, ...], *, abbreviations:
         name, equals, value = word.lstrip("-").partition("=")
         option = _find(name, table, abbreviations=abbreviations)
         options.order.append(option.name)
-        if option.kind == "flag":
+        alone = option.kind == "optional" and not equals and (position >= len(words) or words[position].startswith("-"))
+        if option.kind == "flag" or alone:
             options.values.setdefault(option.name, []).append("")
             continue
         if not equals:
@@ -203,8 +204,8 @@ def deprecated(options: Options, prefix: str, old: str, new: str) -> list[str]:
 
 def usage(known: tuple[Option, ...]) -> list[str]:
     """The table that ``--help`` prints, and that follows most mistakes."""
-    rows = [(f"--{option.name}" + {"flag": "", "text": " <String>", "int": " <Integer>", "long": " <Long>"}[option.kind], option.help)
-            for option in known]  # fmt: skip
+    shapes = {"flag": "", "optional": " [String]", "text": " <String>", "int": " <Integer>", "long": " <Long>"}
+    rows = [(f"--{option.name}{shapes[option.kind]}", option.help) for option in known]
     width = max(len(name) for name, _ in rows) + 2
     heading = [f"{'Option':<{width}}Description", f"{'------':<{width}}-----------"]
     return heading + [f"{name:<{width}}{text}".rstrip() for name, text in sorted(rows)]

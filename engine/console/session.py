@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine import limits
-from engine.console import acls, configs, consumer, elections, offsets, producer, quorum, records, topics, transactions
+from engine.console import (
+    acls,
+    configs,
+    consumer,
+    elections,
+    group_offsets,
+    offsets,
+    producer,
+    quorum,
+    records,
+    topics,
+    transactions,
+)
 from engine.console.files import STDIN, Files
 from engine.console.job import Job
 from engine.console.options import UsageError, split_words
@@ -24,6 +36,7 @@ TOOLS: dict[str, Callable[[Lab, list[str]], Job]] = {
     transactions.NAME: transactions.run,
 }
 READERS: dict[str, Callable[[Lab, list[str], Files], Job]] = {
+    group_offsets.NAME: group_offsets.run,
     records.NAME: records.run,
 }
 """Those that read files."""
@@ -38,6 +51,7 @@ HELP = [
     "  kafka-leader-election.sh   elect preferred or unclean leaders",
     "  kafka-metadata-quorum.sh   describe --status or describe --replication",
     "  kafka-get-offsets.sh       offsets of partitions: --topic orders --time earliest",
+    "  kafka-consumer-groups.sh   list, describe (--members, --state), reset and delete offsets, delete groups",
     "  kafka-transactions.sh      list, describe, describe-producers, find-hanging, abort",
     "  kafka-acls.sh              allow and deny: --add --allow-principal User:alice --operation Read --topic orders",
     "  kafka-delete-records.sh    move the log start: --offset-json-file, see below",
