@@ -18,3 +18,8 @@ REPLICATION_MUTANTS = (
     Mutant("no-sequence-check", "The broker appends whatever sequence number comes."),
     Mutant("ack-before-replication", "acks=all is answered right after the leader's own append."),
 )
+FULL_MUTANTS = (
+    Mutant("lso-ignores-open-transactions", "The last stable offset follows the high watermark, whatever transaction is open."),
+    Mutant("cleaner-crosses-lso", "The cleaner goes past the last stable offset, where nothing is decided yet."),
+)
+"""Only the profile "full" has what these spoil."""

@@ -130,8 +130,8 @@ class Swarm(Campaign):
         topic = self._pick([topic for topic in (ORDERS, ORDERS, PAYMENTS, LATEST) if self._has_topic(topic)] or [ORDERS])
         keys = 1 + s.below(20) if topic == LATEST else s.below(20)
         load = cm.StartWorkload(
-            name, before.topic if before else topic, producer, records_per_second=s.between(5, 60),
-            keys=before.keys if before else keys, value_bytes=s.between(20, 200), limit=800,
+            name, before.topic if before else topic, producer, records_per_second=s.between(3, 25),
+            keys=before.keys if before else keys, value_bytes=s.between(20, 200), limit=400,
             transaction_records=before.transaction_records if before else transaction_records,
         )  # fmt: skip
         self.loads[producer] = load

@@ -353,6 +353,8 @@ class PartitionLog:
         """min(high watermark, first transaction that is open or whose marker is not below the high watermark), and never
         before the log start.
         """
+        if "lso-ignores-open-transactions" in self.config.mutants:
+            return high_watermark
         unstable = self.producer_state.first_unstable_offset(high_watermark)
         return high_watermark if unstable is None or unstable > high_watermark else max(unstable, self.log_start_offset)
 
