@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.messages import admin as am
-from engine.messages import cluster as cm
 from engine.messages import fetch as fm
 from engine.messages import groups as gm
 from engine.messages import produce as pm
@@ -34,7 +33,8 @@ _KINDS: tuple[tuple[type[Any], str], ...] = (
     (hm.ShareFetchRequest, "ShareFetch"), (hm.ShareAcknowledgeRequest, "ShareAcknowledge"),
     (tm.AddPartitionsToTxnRequest, "AddPartitionsToTxn"), (tm.EndTxnRequest, "EndTxn"), (tm.WriteTxnMarkersRequest, "WriteTxnMarkers"),
     (tm.TxnOffsetCommitRequest, "TxnOffsetCommit"), (sm.SaslAuthenticateRequest, "SaslAuthenticate"),
-    (am.CreateTopicsRequest, "CreateTopics"), (cm.EnvelopeRequest, "Envelope"),
+    (tm.AddOffsetsToTxnRequest, "AddOffsetsToTxn"), (am.CreateTopicsRequest, "CreateTopics"), (am.DeleteTopicsRequest, "DeleteTopics"),
+    (am.DeleteRecordsRequest, "DeleteRecords"), (am.IncrementalAlterConfigsRequest, "IncrementalAlterConfigs"),
 )  # fmt: skip
 REQUEST_NAMES: tuple[str, ...] = tuple(name for _, name in _KINDS)
 """As the ``request`` tag of ``kafka.network:type=RequestMetrics`` has them."""

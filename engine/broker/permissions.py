@@ -224,6 +224,14 @@ def _txn_offset_commit(ask: Inquiry, request: tm.TxnOffsetCommitRequest) -> Requ
     return _commit_some(ask, request, tm.TxnOffsetCommitResponse)
 
 
+def _add_offsets(ask: Inquiry, request: tm.AddOffsetsToTxnRequest) -> Request | Response:
+    if not ask.may(WRITE, TRANSACTIONAL_ID, request.transactional_id):
+        return tm.AddOffsetsToTxnResponse(request.correlation_id, TRANSACTION_FAILED)
+    if not ask.may(READ, GROUP, request.group_id):
+        return tm.AddOffsetsToTxnResponse(request.correlation_id, GROUP_FAILED)
+    return request
+
+
 def _describe_transaction(ask: Inquiry, request: tm.DescribeTransactionRequest) -> Request | Response:
     if ask.may(DESCRIBE, TRANSACTIONAL_ID, request.transactional_id):
         return request
@@ -389,6 +397,15 @@ def _administer_some(ask: Inquiry, request: Any, field: str, served: Sequence[An
     return allowed
 
 
+def _delete_records(ask: Inquiry, request: am.DeleteRecordsRequest) -> Request | Response:
+    served, denied = _split(request.items, ask.topics(DELETE, [item.partition.topic for item in request.items]), _topic_of)
+    results = tuple([am.DeletedRecords(item.partition, -1, TOPIC_FAILED) for item in denied])
+    if denied and not served:
+        return am.DeleteRecordsResponse(request.correlation_id, results)
+    ask.keep_for_response(request, results)
+    return msgspec.structs.replace(request, items=served) if denied else request
+
+
 def _alter_configs(ask: Inquiry, request: am.IncrementalAlterConfigsRequest) -> Request | Response:
     topic = request.resource_type == "topic"
     if ask.may(ALTER_CONFIGS, TOPIC, request.resource_name) if topic else ask.may(ALTER_CONFIGS, CLUSTER):
@@ -415,6 +432,7 @@ RULES: dict[type[Any], Rule] = {
     tm.EndTxnRequest: _end_txn,
     tm.WriteTxnMarkersRequest: _write_markers,
     tm.TxnOffsetCommitRequest: _txn_offset_commit,
+    tm.AddOffsetsToTxnRequest: _add_offsets,
     tm.DescribeTransactionRequest: _describe_transaction,
     tm.DescribeProducersRequest: _describe_producers,
     gm.FindCoordinatorRequest: _find_coordinator,
@@ -433,6 +451,7 @@ RULES: dict[type[Any], Rule] = {
     hm.ShareAcknowledgeRequest: _of_group(READ, hm.ShareAcknowledgeResponse),
     am.CreateTopicsRequest: _create_topics,
     am.DeleteTopicsRequest: _delete_topics,
+    am.DeleteRecordsRequest: _delete_records,
     am.CreatePartitionsRequest: _of_topic(ALTER),
     am.IncrementalAlterConfigsRequest: _alter_configs,
     am.DescribeConfigsRequest: _describe_configs,

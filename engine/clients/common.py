@@ -30,6 +30,9 @@ STALE_METADATA = frozenset(
 )  # fmt: skip
 """Java's ``InvalidMetadataException`` family: whoever gets one refreshes the metadata."""
 
+NOT_FOR_THIS_CLIENT = ("TOPIC_AUTHORIZATION_FAILED", "INVALID_TOPIC_EXCEPTION")
+"""What no retry mends: ``Metadata.maybeThrowExceptionForTopic``."""
+
 PREVIEW_CHARACTERS = 40
 
 
@@ -358,6 +361,8 @@ class ClientNode(ABC):
     configs: dict[str, str]
     auth_error: str = field(init=False, default="")
     """Why the last connection was refused; "" once one was accepted."""
+    refused_topics: dict[str, str] = field(init=False, default_factory=dict)
+    """Topics that the last metadata says this client may not use, and the error."""
     connections: Connections = field(init=False)
     metadata: Metadata = field(init=False)
 
@@ -381,6 +386,9 @@ class ClientNode(ABC):
     def _proceed(self, out: Outbox) -> None: ...
 
     def _metadata_changed(self, out: Outbox) -> None:  # noqa: B027 - a hook: most clients do not care
+        """A hook for those who care."""
+
+    def _topic_refused(self, topic: str, error: str, out: Outbox) -> None:  # noqa: B027 - a hook: a producer learns it when it sends
         """A hook for those who care."""
 
     def _on_disconnected(self, source: str, body: Disconnected, out: Outbox) -> None:
@@ -431,7 +439,16 @@ class ClientNode(ABC):
             self.metadata.back_off(self.connections.settings, changed, out)
             out.arm(MetadataTimer(), after_us=self.connections.settings.metadata_max_age_ms * 1000)
             self._metadata_changed(out)
+            if self.metadata.errors or self.refused_topics:
+                self._note_refusals(out)
         self._proceed(out)
+
+    def _note_refusals(self, out: Outbox) -> None:
+        refused = {topic: error for topic, error in self.metadata.errors.items() if error in NOT_FOR_THIS_CLIENT}
+        for topic, error in refused.items():
+            if topic not in self.refused_topics:
+                self._topic_refused(topic, error, out)
+        self.refused_topics = refused
 
     def _on_metadata_timer(self, source: str, body: MetadataTimer, out: Outbox) -> None:
         if out.now - self.metadata.refreshed_us >= self.connections.settings.metadata_max_age_ms * 1000:

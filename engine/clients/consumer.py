@@ -67,6 +67,10 @@ class ConsumerNode(Consumer):
         if handler is not None:
             handler(self, source, body, out)
 
+    def _topic_refused(self, topic: str, error: str, out: Outbox) -> None:
+        """``poll`` throws it, whatever else it might have returned."""
+        out.emit(ConsumerFailed(self.name, topic, -1, error))
+
     # -- the application's side ----------------------------------------------------------------------------------------
 
     def _on_assign(self, source: str, body: AssignPartitions, out: Outbox) -> None:

@@ -417,7 +417,7 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     e.SendRefused: lambda v: f"{v.producer} could not send a record to {v.topic}: {v.error}.",
     e.ConsumerPositioned: lambda v: f"{v.consumer} reads {_part(v)} from offset {v.offset} ({v.reason}).",
     e.RecordsConsumed: lambda v: f"{v.consumer} read {_offsets(v)} of {_part(v)}.",
-    e.ConsumerFailed: lambda v: f"{v.consumer} could not read {_part(v)}: {v.error}.",
+    e.ConsumerFailed: lambda v: f"{v.consumer} could not read {_part(v) if v.partition >= 0 else v.topic}: {v.error}.",
     e.ClientQuotaChanged: _quota,
     e.ClientThrottled: _throttled,
     e.ReplicationThrottled: lambda v: (

@@ -258,6 +258,7 @@ def test_fact_50_reading_needs_its_own_permission() -> None:
     scene = secured(super_users="User:alice")
     send(scene, "alice")
     assert not scene.read_all("reader", sasl_username="bob")
+    assert scene.happened(e.ConsumerFailed, consumer="reader", topic="orders", error="TOPIC_AUTHORIZATION_FAILED")
     allow(scene, "bob", "describe")
     assert not scene.read_all("describer", sasl_username="bob")
     assert scene.happened(e.AuthorizationDenied, operation="read", principal="User:bob")
