@@ -138,6 +138,12 @@ ERRORS: dict[str, KafkaError] = _table(
     (106, "FETCH_SESSION_TOPIC_ID_ERROR", True, "The fetch session mixes topic IDs.", "Start a new session."),
     (107, "INELIGIBLE_REPLICA", False, "A replica named for the ISR is fenced or shutting down.", "Leave it out until it is back."),
     (108, "NEW_LEADER_ELECTED", False, "The change also elected a new leader.", "Follow the new metadata."),
+    (110, "FENCED_MEMBER_EPOCH", False, "The member's epoch is not the one that the coordinator expects of it.",
+     "Give up all partitions and rejoin with epoch 0."),
+    (111, "UNRELEASED_INSTANCE_ID", False, "Another member still holds this group.instance.id.",
+     "Stop that member first, or wait for its session to end."),
+    (112, "UNSUPPORTED_ASSIGNOR", False, "The coordinator does not have this assignor.", "Set group.remote.assignor to uniform or range."),
+    (113, "STALE_MEMBER_EPOCH", False, "The member has reached another epoch since.", "Try again with the epoch of the newest heartbeat."),
     (120, "TRANSACTION_ABORTABLE", False, "The transaction cannot be completed, but the producer may go on (KIP-1050).",
      "Abort the transaction and begin another."),
 )  # fmt: skip

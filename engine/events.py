@@ -9,6 +9,7 @@ import msgspec
 
 from engine.cluster_events import *  # noqa: F403 - the other half of this module
 from engine.cluster_events import Event
+from engine.group_events import *  # noqa: F403 - what group coordinators tell
 from engine.member_events import *  # noqa: F403 - those of groups
 
 # -- brokers -----------------------------------------------------------------------------------------------------------------
@@ -338,99 +339,6 @@ class CoordinatorLoaded(Event, frozen=True, gc=False, tag=True):
     partition: int
     leader_epoch: int
     record_count: int
-
-
-class GroupStateChanged(Event, frozen=True, gc=False, tag=True):
-    """``old`` and ``new`` are Kafka's names of states: "Empty", "PreparingRebalance", …"""
-
-    broker: int
-    group: str
-    old: str
-    new: str
-
-
-class MemberJoined(Event, frozen=True, gc=False, tag=True):
-    """``members``: how many the group now has."""
-
-    broker: int
-    group: str
-    consumer: str
-    member_id: str
-    instance_id: str
-    members: int
-
-
-class MemberLeft(Event, frozen=True, gc=False, tag=True):
-    """``reason``: "session expired", "rebalance timeout", "poll timeout", "no SyncGroup in time", "left", or what the client said."""
-
-    broker: int
-    group: str
-    consumer: str
-    member_id: str
-    instance_id: str
-    reason: str
-    members: int
-
-
-class StaticMemberReplaced(Event, frozen=True, gc=False, tag=True):
-    """A process with a known group.instance.id took that member's place; the one that had it before is fenced."""
-
-    broker: int
-    group: str
-    consumer: str
-    instance_id: str
-    old_member_id: str
-    member_id: str
-
-
-class GroupRebalanceStarted(Event, frozen=True, gc=False, tag=True):
-    """The members of the classic group are to join anew. ``generation`` is the one that ends."""
-
-    broker: int
-    group: str
-    reason: str
-    generation: int
-    members: int
-
-
-class GroupRebalanced(Event, frozen=True, gc=False, tag=True):
-    """Every member has its part. ``assigned``: (consumer, partitions) each; ``took_us``: since the rebalance began; ``stopped_us``: the
-    longest that a partition had no owner because of it."""
-
-    broker: int
-    group: str
-    generation: int
-    protocol: str
-    assigned: tuple[tuple[str, int], ...]
-    took_us: int
-    stopped_us: int
-
-
-class OffsetsCommitted(Event, frozen=True, gc=False, tag=True):
-    """``offsets``: (topic, partition, offset) each. Their records in ``__consumer_offsets`` are below its high watermark. ``consumer`` is ""
-    where the marker of a transaction commits them."""
-
-    broker: int
-    group: str
-    consumer: str
-    offsets: tuple[tuple[str, int, int], ...]
-
-
-class OffsetsDeleted(Event, frozen=True, gc=False, tag=True):
-    """``reason``: "expired", "asked for" or "topic deleted"."""
-
-    broker: int
-    group: str
-    partitions: tuple[tuple[str, int], ...]
-    reason: str
-
-
-class GroupDeleted(Event, frozen=True, gc=False, tag=True):
-    """``reason``: "expired" or "asked for"."""
-
-    broker: int
-    group: str
-    reason: str
 
 
 class CoordinatorUnloaded(Event, frozen=True, gc=False, tag=True):

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.broker import groups
 from engine.broker.apis import (
+    consumer_group_heartbeat,
     delete_groups,
     describe_group,
     heartbeat,
@@ -19,8 +20,16 @@ from engine.broker.apis import (
     sync_group,
 )  # fmt: skip
 from engine.broker.state import Broker
-from engine.coordination.group_timers import GroupExpirationTimer, JoinTimer, MemberSessionTimer, SyncTimer
+from engine.coordination.group_timers import (
+    GroupExpirationTimer,
+    JoinTimer,
+    MemberRevocationTimer,
+    MemberSessionTimer,
+    MemberSilenceTimer,
+    SyncTimer,
+)  # fmt: skip
 from engine.messages.groups import (
+    ConsumerGroupHeartbeatRequest,
     DeleteGroupsRequest,
     DescribeGroupRequest,
     HeartbeatRequest,
@@ -41,6 +50,7 @@ APIS: dict[type[Any], Handler] = {
     SyncGroupRequest: sync_group.handle,
     HeartbeatRequest: heartbeat.handle,
     LeaveGroupRequest: leave_group.handle,
+    ConsumerGroupHeartbeatRequest: consumer_group_heartbeat.handle,
     OffsetCommitRequest: offset_commit.handle,
     OffsetFetchRequest: offset_fetch.handle,
     OffsetDeleteRequest: offset_delete.handle,
@@ -53,5 +63,7 @@ HANDLERS: dict[type[Any], Handler] = {
     MemberSessionTimer: groups.on_timer,
     JoinTimer: groups.on_timer,
     SyncTimer: groups.on_timer,
+    MemberSilenceTimer: groups.on_timer,
+    MemberRevocationTimer: groups.on_timer,
     GroupExpirationTimer: groups.on_expiration_timer,
 }

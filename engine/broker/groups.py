@@ -10,12 +10,20 @@ from typing import Any
 
 from engine.broker import coordinators
 from engine.broker.state import Broker, Replica
-from engine.coordination import classic_protocol, classic_rebalance, group_offsets
+from engine.coordination import classic_protocol, classic_rebalance, consumer_protocol, group_offsets
 from engine.coordination.classic_protocol import StaticMemberStored
 from engine.coordination.classic_rebalance import AssignmentStored
+from engine.coordination.consumer_group import ConsumerGroup
 from engine.coordination.group_offsets import OffsetsStored
 from engine.coordination.group_shard import GroupShard
-from engine.coordination.group_timers import GroupExpirationTimer, JoinTimer, MemberSessionTimer, SyncTimer
+from engine.coordination.group_timers import (
+    GroupExpirationTimer,
+    JoinTimer,
+    MemberRevocationTimer,
+    MemberSessionTimer,
+    MemberSilenceTimer,
+    SyncTimer,
+)  # fmt: skip
 from engine.coordination.shard import Continuation, Decision
 from engine.messages.base import Request, Response, TopicPartition
 from engine.metadata.internal_topics import CONSUMER_OFFSETS
@@ -35,9 +43,10 @@ def serve(
         out.send(source, refuse(error))
         return
     shard = shard_of(replica)
-    decision = Decision(out)
+    decision = Decision(out, image=broker.image)
     decide(shard, source, request, decision)
     coordinators.carry_out(broker, replica, decision)
+    consumer_protocol.settle(shard, group_id, out)
     if shard.groups and not shard.expiration_armed:
         _arm_expiration(replica, shard, out)
 
@@ -64,12 +73,14 @@ def shards(broker: Broker) -> list[GroupShard]:
 
 
 def _create(broker: Broker, replica: Replica) -> GroupShard:
-    return GroupShard(broker.broker_id, broker.settings.groups, replica.high_watermark)
+    return GroupShard(broker.broker_id, broker.settings.groups, replica.high_watermark, mutants=broker.mutants)
 
 
 def _on_loaded(broker: Broker, replica: Replica, out: Outbox) -> None:
     shard = shard_of(replica)
     for group in shard.groups.values():
+        if isinstance(group, ConsumerGroup):
+            group.session_timeout_us = shard.settings.consumer_session_timeout_us
         group.on_loaded(out)
     if shard.groups:
         _arm_expiration(replica, shard, out)
@@ -111,18 +122,24 @@ def on_timer(broker: Broker, source: str, timer: Any, out: Outbox) -> None:
     replica, _ = coordinators.locate(broker, CONSUMER_OFFSETS, timer.group_id)
     if replica is None:
         return
-    if type(timer) is MemberSessionTimer:
+    if type(timer) in _SILENCE:
         out.because(0)
-    decision = Decision(out)
-    _ON_TIMER[type(timer)](shard_of(replica), timer, decision)
+    shard = shard_of(replica)
+    decision = Decision(out, image=broker.image)
+    _ON_TIMER[type(timer)](shard, timer, decision)
     coordinators.carry_out(broker, replica, decision)
+    consumer_protocol.settle(shard, timer.group_id, out)
 
 
 _ON_TIMER: dict[type[Any], OnTimer] = {
     MemberSessionTimer: classic_protocol.on_session_timer,
     JoinTimer: classic_rebalance.on_join_timer,
     SyncTimer: classic_rebalance.on_sync_timer,
+    MemberSilenceTimer: consumer_protocol.on_silence_timer,
+    MemberRevocationTimer: consumer_protocol.on_revocation_timer,
 }
+_SILENCE = (MemberSessionTimer, MemberSilenceTimer)
+"""Timers that nothing but silence lets run out."""
 
 
 def on_expiration_timer(broker: Broker, source: str, timer: GroupExpirationTimer, out: Outbox) -> None:
@@ -136,6 +153,12 @@ def on_expiration_timer(broker: Broker, source: str, timer: GroupExpirationTimer
     group_offsets.expire(shard, decision)
     coordinators.carry_out(broker, replica, decision)
     _arm_expiration(replica, shard, out)
+
+
+def on_topics_changed(broker: Broker, topics: list[str], out: Outbox) -> None:
+    """Topics were created, deleted or given partitions: consumer groups look at theirs with the next heartbeat."""
+    for shard in shards(broker):
+        consumer_protocol.request_refresh(shard, topics, out)
 
 
 def on_topics_deleted(broker: Broker, topics: list[str], out: Outbox) -> None:

@@ -14,11 +14,12 @@ from engine.coordination.quorum_log import Committed
 from engine.events import FollowerStarted, LeaderStarted
 from engine.log.config import LogConfig
 from engine.messages.base import TopicPartition
-from engine.metadata.image import PartitionImage, TopicImage
+from engine.metadata.image import MetadataImage, PartitionImage, TopicImage
 from engine.metadata.records import (
     AccessControlEntry,
     ClientQuota,
     Config,
+    MetadataRecord,
     Partition,
     PartitionChange,
     RemoveAccessControlEntry,
@@ -35,13 +36,16 @@ def apply(broker: Broker, committed: Committed, out: Outbox) -> None:
     image = broker.image
     replicas_changed = configs_changed = False
     deleted_topics: list[str] = []
+    changed_topics: dict[str, None] = {}
     for batch in committed:
         for position, record in enumerate(batch.records):
             if isinstance(record, RemoveTopic):
                 deleted_topics.append(image.topic_names[record.topic_id])
+                changed_topics[deleted_topics[-1]] = None
             image.apply(record, batch.base_offset + position, batch.epoch)
             if isinstance(record, _CHANGES_REPLICAS):
                 replicas_changed = True
+                _note_topic(image, record, changed_topics)
             elif isinstance(record, Config):
                 configs_changed = True
             elif isinstance(record, ClientQuota):
@@ -54,8 +58,18 @@ def apply(broker: Broker, committed: Committed, out: Outbox) -> None:
         apply_configs(broker, out)
     if replicas_changed:
         publish(broker, out)
+    if changed_topics:
+        groups.on_topics_changed(broker, list(changed_topics), out)
     if deleted_topics:
         groups.on_topics_deleted(broker, deleted_topics, out)
+
+
+def _note_topic(image: MetadataImage, record: MetadataRecord, changed: dict[str, None]) -> None:
+    """Whether groups have to look at this topic again: it is new, or has other partitions, or other replicas."""
+    if isinstance(record, (Topic, Partition)) or (isinstance(record, PartitionChange) and record.replicas is not None):
+        name = image.topic_names.get(record.topic_id)
+        if name is not None:
+            changed[name] = None
 
 
 def publish(broker: Broker, out: Outbox) -> None:

@@ -72,6 +72,10 @@ def join(shard: GroupShard, source: str, request: JoinGroupRequest, decision: De
     elif not settings.min_session_timeout_ms <= request.session_timeout_ms <= settings.max_session_timeout_ms:
         refusal = "INVALID_SESSION_TIMEOUT"
     known = shard.groups.get(group_id)
+    if not refusal and known is not None and known.group_type == "consumer" and known.is_empty():
+        decision.records += known.tombstones()  # an empty group of another type makes room (maybeDeleteEmptyConsumerGroup)
+        del shard.groups[group_id]
+        known = None
     if not refusal and known is None and member_id:
         refusal = "UNKNOWN_MEMBER_ID"
     if refusal:
@@ -90,7 +94,7 @@ def join(shard: GroupShard, source: str, request: JoinGroupRequest, decision: De
         _join_new(shard, group, source, request, decision)
     else:
         _join_known(shard, group, source, request, decision)
-    if known is None and not decision.records:
+    if known is None and not any(key == group_key(group_id) for key, _ in decision.records):
         decision.records.append((group_key(group_id), group.empty_metadata()))
         decision.replay = False
 

@@ -17,6 +17,9 @@ class GroupSettings(msgspec.Struct, frozen=True, gc=False):
     offset_metadata_max_bytes: int
     offsets_retention_ms: int
     offsets_retention_check_interval_us: int
+    consumer_max_size: int
+    consumer_session_timeout_us: int
+    consumer_heartbeat_interval_ms: int
 
     @classmethod
     def read(cls, configs: dict[str, str]) -> GroupSettings:
@@ -31,6 +34,9 @@ class GroupSettings(msgspec.Struct, frozen=True, gc=False):
             offset_metadata_max_bytes=number("offset.metadata.max.bytes"),
             offsets_retention_ms=number("offsets.retention.minutes") * 60_000,
             offsets_retention_check_interval_us=number("offsets.retention.check.interval.ms") * 1000,
+            consumer_max_size=number("group.consumer.max.size"),
+            consumer_session_timeout_us=number("group.consumer.session.timeout.ms") * 1000,
+            consumer_heartbeat_interval_ms=number("group.consumer.heartbeat.interval.ms"),
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from engine.coordination import consumer_group
 from engine.coordination.classic_group import ClassicGroup
 from engine.coordination.group import Group, GroupError
 from engine.coordination.group_records import (
@@ -37,6 +38,7 @@ class GroupShard:
     groups: Groups = field(default_factory=dict)
     offsets: Offsets = field(default_factory=Offsets)
     expiration_armed: bool = False
+    mutants: tuple[str, ...] = ()
 
     def group(self, group_id: str) -> Group:
         """Raises GroupError(GROUP_ID_NOT_FOUND)."""
@@ -76,12 +78,14 @@ class GroupShard:
 def _replay_group_metadata(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
     group_id = read_group_key(key)
     if value is None:
-        groups.pop(group_id, None)
+        if isinstance(groups.get(group_id), ClassicGroup):
+            del groups[group_id]
     else:
         groups[group_id] = ClassicGroup.from_metadata(group_id, read_group_value(value))
 
 
 _REPLAY: dict[int, Replay] = {
     GROUP_METADATA_KEY: _replay_group_metadata,
+    **consumer_group.REPLAY,
 }
 """Kinds of record by their key's first number. Kinds that nobody here knows are skipped, as an older Kafka would."""

@@ -29,3 +29,15 @@ class GroupExpirationTimer(Timer, frozen=True, gc=False, tag=True):
     """``offsets.retention.check.interval.ms``: expired offsets and empty groups of one partition of ``__consumer_offsets``."""
 
     partition: int
+
+
+class MemberSilenceTimer(GroupTimer, frozen=True, gc=False, tag=True):
+    """``group.consumer.session.timeout.ms`` of a member of a consumer group may be over."""
+
+    member_id: str
+
+
+class MemberRevocationTimer(GroupTimer, frozen=True, gc=False, tag=True):
+    """A member of a consumer group has had its rebalance timeout to give up partitions."""
+
+    member_id: str

@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from engine.messages.base import Response
+from engine.metadata.image import MetadataImage
 from engine.sim.outbox import Outbox
 
 Records = list[tuple[bytes, bytes | None]]
@@ -49,3 +50,9 @@ class Decision:
     then: Continuation | None = None
     replay: bool = True
     """False: the state is already what the records say (classic groups change in memory first)."""
+    image: MetadataImage | None = None
+    """The broker's, for whoever decides by topics; not to be kept."""
+
+    def known_metadata(self) -> MetadataImage:
+        assert self.image is not None, "this decision was to be taken without topics"
+        return self.image

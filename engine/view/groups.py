@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from engine.broker.node import BrokerNode
 from engine.coordination.classic_group import ClassicGroup
+from engine.coordination.consumer_group import ConsumerGroup, with_names
+from engine.coordination.consumer_group_member import ConsumerGroupMember, MemberState
 from engine.coordination.group import Group
 from engine.coordination.group_shard import GroupShard
 from engine.messages.base import TopicPartition
@@ -33,12 +35,14 @@ def group_views(hosts: dict[str, Host], image: MetadataImage, topics: dict[str, 
         shard = replica.shard.state
         assert isinstance(shard, GroupShard)
         for group in shard.groups.values():
-            found[group.group_id] = _group(shard, group, replica.high_watermark, topics)
+            found[group.group_id] = _group(shard, group, replica.high_watermark, topics, image)
     return dict(sorted(found.items()))
 
 
-def _group(shard: GroupShard, group: Group, committed_below: int, topics: dict[str, TopicView]) -> GroupView:
+def _group(shard: GroupShard, group: Group, committed_below: int, topics: dict[str, TopicView], image: MetadataImage) -> GroupView:
     described = group.describe(0)
+    if described.group_type != "classic":
+        described = with_names(described, image)
     view = GroupView(
         group.group_id, described.group_type, described.protocol, described.state, described.epoch, shard.broker_id,
         assignment_epoch=described.assignment_epoch,
@@ -53,6 +57,8 @@ def _group(shard: GroupShard, group: Group, committed_below: int, topics: dict[s
     )  # fmt: skip
     if isinstance(group, ClassicGroup):
         _add_classic(view, group)
+    elif isinstance(group, ConsumerGroup):
+        _add_consumer(view, group, image)
     owners = {partition: member.consumer for member in view.members for partition in member.partitions}
     for key in sorted(shard.offsets.partitions(group.group_id)):
         value = shard.offsets.committed(group.group_id, key, committed_below)
@@ -78,6 +84,27 @@ def _add_classic(view: GroupView, group: ClassicGroup) -> None:
         elif member.member_id in group.pending_sync:
             member.state = "to sync"
     view.pending_members = list(group.pending_members.values())
+
+
+def _add_consumer(view: GroupView, group: ConsumerGroup, image: MetadataImage) -> None:
+    """What only a consumer group has: members that give up and wait one by one."""
+    story = group.story
+    view.rebalancing_since_us, view.last_rebalance_us = story.unsettled_since_us, story.last_rebalance_us
+    view.stopped_since_us = min([since for since, _ in story.released.values()], default=-1)
+    view.last_stopped_us = story.last_stopped_us
+    for member in view.members:
+        known = group.members[member.member_id]
+        member.state = _member_state(known, group.assignment_epoch)
+        names = image.topic_names
+        member.revoking = [f"{names[topic]}-{number}" for topic, number in known.pending_revocation if topic in names]
+
+
+def _member_state(member: ConsumerGroupMember, assignment_epoch: int) -> str:
+    if member.member_epoch < 0:
+        return "away"
+    if member.state == MemberState.STABLE and member.member_epoch != assignment_epoch:
+        return "behind"
+    return member.state.name.lower().replace("_", " ")
 
 
 def _offset(key: TopicPartition, committed: int, owner: str, pending: bool, topics: dict[str, TopicView]) -> GroupOffsetView:

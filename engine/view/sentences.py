@@ -220,6 +220,7 @@ def _member_left(event: e.MemberLeft) -> str:
         "left": "left",
         "session expired": "was taken out of",
         "rebalance timeout": "was taken out of",
+        "revocation timeout": "was taken out of",
         "no SyncGroup in time": "was taken out of",
         "poll timeout": "left",
     }.get(event.reason, "left")
@@ -227,10 +228,43 @@ def _member_left(event: e.MemberLeft) -> str:
         "left": "",
         "session expired": ": no heartbeat for its session timeout",
         "rebalance timeout": ": it did not rejoin before the rebalance timeout",
+        "revocation timeout": ": it did not give up its partitions before the rebalance timeout",
         "no SyncGroup in time": ": it did not ask for its assignment before the rebalance timeout",
         "poll timeout": ": it had not polled for max.poll.interval.ms",
     }.get(event.reason, f": {event.reason.rstrip('.')}")
     return f"{who} {how} group {event.group}{why}. It has {plural(event.members, 'member')} now."
+
+
+def _some(partitions: tuple[tuple[str, int], ...]) -> str:
+    shown = ", ".join(f"{topic}-{partition}" for topic, partition in partitions[:4])
+    return f"{shown} and {len(partitions) - 4} more" if len(partitions) > 4 else shown
+
+
+def _member_reconciled(event: e.MemberReconciled) -> str:
+    """What it gave up, what it is to give up, what it got, what it waits for."""
+    said = []
+    if event.given_up:
+        said.append(f"has given up {_some(event.given_up)}")
+    if event.revoking:
+        said.append(f"is to give up {_some(event.revoking)} first")
+    if event.gained:
+        said.append(f"may read {_some(event.gained)}")
+    if event.waiting:
+        said.append(f"waits for {plural(event.waiting, 'partition')} that others still hold")
+    if not said:
+        said.append("has all that it is to have")
+    return f"Group {event.group}: {event.consumer} {' and '.join(said)} (epoch {event.epoch})."
+
+
+def _group_reconciled(event: e.GroupReconciled) -> str:
+    parts = ", ".join(f"{name} {count}" for name, count in event.assigned)
+    stopped = f"; some partition was read by nobody for {_duration(event.stopped_us)}" if event.stopped_us else ""
+    return f"Group {event.group} is stable in epoch {event.epoch} ({event.assignor}): partitions {parts}{stopped}."
+
+
+def _target_computed(event: e.TargetAssignmentComputed) -> str:
+    parts = ", ".join(f"{name} {count}" for name, count in event.parts)
+    return f"Broker {event.broker} computed a target for group {event.group}, epoch {event.epoch} ({event.assignor}): {parts}."
 
 
 def _rebalanced(event: e.GroupRebalanced) -> str:
@@ -395,6 +429,13 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     ),
     e.GroupRebalanceStarted: lambda v: f"Group {v.group} began to rebalance because {v.reason}.",
     e.GroupRebalanced: _rebalanced,
+    e.GroupEpochBumped: lambda v: f"Group {v.group} is in epoch {v.epoch}: {v.reason}.",
+    e.TargetAssignmentComputed: _target_computed,
+    e.MemberReconciled: _member_reconciled,
+    e.GroupReconciled: _group_reconciled,
+    e.StaticMemberAway: lambda v: (
+        f"{v.consumer} (static member {v.instance_id}) left group {v.group} for a while and keeps its partitions."
+    ),
     e.OffsetsCommitted: _committed_offsets,
     e.OffsetsDeleted: _deleted_offsets,
     e.GroupDeleted: lambda v: f"Group {v.group} was deleted ({v.reason}).",

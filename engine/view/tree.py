@@ -325,7 +325,9 @@ class SecurityView(msgspec.Struct):
 class GroupMemberView(msgspec.Struct):
     """``consumer``: the node that it asks from. ``partitions`` ("orders-0") it owns, ``target`` it is to own (KIP-848). ``epoch`` -1 where
     the group has generations. ``state``: at which barrier of a rebalance it stands: "joined" and "synced" wait for others, "to rejoin"
-    and "to sync" are waited for; "" in a stable group; what KIP-848 calls it in other groups."""
+    and "to sync" are waited for; "" in a stable group. In a consumer group: "stable", "behind" (of an older epoch than the target),
+    "unrevoked partitions" (it is to give up those in ``revoking``), "unreleased partitions" (others still hold some of its target), "away"
+    (a static member that went for a while)."""
 
     member_id: str
     consumer: str
@@ -337,6 +339,7 @@ class GroupMemberView(msgspec.Struct):
     epoch: int = -1
     leader: bool = False
     state: str = ""
+    revoking: list[str] = []
 
 
 class GroupOffsetView(msgspec.Struct):

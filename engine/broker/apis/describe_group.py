@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from engine.broker import groups
 from engine.broker.state import Broker
+from engine.coordination.consumer_group import with_names
 from engine.coordination.group_shard import GroupShard
 from engine.coordination.shard import Decision
 from engine.messages.groups import DescribeGroupRequest, DescribeGroupResponse
@@ -25,6 +26,8 @@ def _describe(shard: GroupShard, source: str, request: DescribeGroupRequest, dec
     group = shard.groups.get(request.group_id)
     if group is not None:
         response = group.describe(request.correlation_id)
+        if response.group_type != "classic":
+            response = with_names(response, decision.known_metadata())
     else:
         response = DescribeGroupResponse(
             request.correlation_id,

@@ -6,6 +6,7 @@ and can be told to hold or refuse the latter.
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -54,6 +55,11 @@ SECOND = 1_000_000
 E = TypeVar("E", bound=Event)
 M = TypeVar("M", bound=Message)
 TP = TopicPartition("orders", 0)
+
+
+def topic_id(name: str) -> str:
+    """A topic's ID in Kafka's text form."""
+    return urlsafe_b64encode(f"{name:16.16}".encode()).decode().rstrip("=")
 
 
 class Expire(Timer, frozen=True, gc=False, tag=True):
@@ -221,18 +227,18 @@ class World:
         self.kernel._carry_out(host, out)
 
     def topic(self, *partitions: tuple[int, ...], name: str = "orders", configs: dict[str, str] | None = None) -> None:
-        records: list[MetadataRecord] = [Topic(name, f"id-{name}")]
+        records: list[MetadataRecord] = [Topic(name, topic_id(name))]
         records += [Config("topic", name, key, value) for key, value in (configs or {}).items()]
-        records += [Partition(f"id-{name}", number, replicas, replicas, replicas[0]) for number, replicas in enumerate(partitions)]
+        records += [Partition(topic_id(name), number, replicas, replicas, replicas[0]) for number, replicas in enumerate(partitions)]
         self.commit(*records)
         self.run(100 * MS)
 
     def change(self, **changes: Any) -> None:
         """A PartitionChange of orders-0."""
-        self.commit(PartitionChange("id-orders", 0, **changes))
+        self.commit(PartitionChange(topic_id("orders"), 0, **changes))
 
     def delete_topic(self) -> None:
-        self.commit(RemoveTopic("id-orders"))
+        self.commit(RemoveTopic(topic_id("orders")))
 
     # -- looking ------------------------------------------------------------------------------------------------------------------
 

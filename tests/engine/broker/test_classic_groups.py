@@ -7,7 +7,7 @@ from engine.events import CoordinatorLoaded, GroupRebalanced, GroupRebalanceStar
 from engine.metadata.records import PartitionChange
 from engine.sim.checkpoint import copy_tree, dump, load
 from tests.engine.broker.group_world import GroupWorld
-from tests.engine.broker.harness import MS, SECOND
+from tests.engine.broker.harness import MS, SECOND, topic_id
 
 
 def test_a_new_member_has_to_come_back_with_the_id_that_it_was_given() -> None:
@@ -229,7 +229,7 @@ def test_a_group_survives_its_coordinator() -> None:
     old = world.coordinator()
     number = partition_for("readers", 2)
     new = old % 3 + 1
-    world.commit(PartitionChange("id-__consumer_offsets", number, leader=new))
+    world.commit(PartitionChange(topic_id("__consumer_offsets"), number, leader=new))
     world.run(2 * MS)
     assert one.heartbeat() in ("COORDINATOR_LOAD_IN_PROGRESS", "NONE")
     world.run(50 * MS)
@@ -248,7 +248,7 @@ def test_a_parked_join_is_answered_when_the_coordinator_moves() -> None:
     world = GroupWorld()
     app = world.member("app-1")
     app.enter()
-    world.commit(PartitionChange("id-__consumer_offsets", partition_for("readers", 2), leader=3))
+    world.commit(PartitionChange(topic_id("__consumer_offsets"), partition_for("readers", 2), leader=3))
     world.run(100 * MS)
     assert app.take_join().error == "NOT_COORDINATOR"
 

@@ -25,14 +25,14 @@ from engine.messages.groups import (
 from engine.metadata.records import PartitionChange
 from engine.sim.outbox import Outbox
 from tests.engine.broker.group_world import GROUP, OFFSETS, GroupWorld
-from tests.engine.broker.harness import MS, SECOND
+from tests.engine.broker.harness import MS, SECOND, topic_id
 
 PART = TopicPartition("orders", 0)
 
 
 def move_coordinator(world: GroupWorld, group: str = GROUP) -> None:
     number = partition_for(group, 2)
-    world.commit(PartitionChange(f"id-{OFFSETS}", number, leader=world.coordinator(group) % 3 + 1))
+    world.commit(PartitionChange(topic_id(OFFSETS), number, leader=world.coordinator(group) % 3 + 1))
     world.run(600 * MS)  # followers ask the new leader once their fetch of before has been answered
 
 
