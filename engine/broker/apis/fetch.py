@@ -12,16 +12,6 @@ A follower's fetch is also its acknowledgement of everything below its offset (f
 from __future__ import annotations
 
 from engine.broker import replication, replication_quotas
-from engine.broker.meters import (
-    BYTES_OUT,
-    CONSUMER_TIME,
-    FAILED_FETCHES,
-    FETCH_CONSUMER,
-    FETCH_FOLLOWER,
-    FETCH_ITEMS,
-    FOLLOWER_TIME,
-    REPLICATION_BYTES_OUT,
-)
 from engine.broker.settings import FETCH_MAX_BYTES
 from engine.broker.state import FOLLOWER, LEADER, Broker, FollowerState, ParkedFetch, Replica
 from engine.broker.timers import FetchExpired
@@ -41,9 +31,6 @@ def handle(broker: Broker, source: str, request: FetchRequest, out: Outbox) -> N
     cause = out.cause
     results, enough = _read_all(broker, request, True, out)
     out.because(cause)
-    meters = broker.meters
-    meters.count(FETCH_FOLLOWER if request.replica_id >= 0 else FETCH_CONSUMER, 1, out.now)
-    meters.count(FETCH_ITEMS, len(request.items), out.now)
     if enough or request.max_wait_ms <= 0 or not request.items:
         _respond(broker, source, request, results, 0, out)
         return
@@ -126,19 +113,13 @@ def _respond(
     broker: Broker, name: str, request: FetchRequest, results: tuple[FetchResult, ...], waited_us: int, out: Outbox
 ) -> None:
     """Sends, and counts what is sent: to consumers and to followers apart."""
-    meters, now = broker.meters, out.now
     size = failed = 0
     for result in results:
         if result.batches:
             size += sum([len(batch) for batch in result.batches])
         elif result.error != "NONE":
             failed += 1
-    follower = request.replica_id >= 0
-    if size:
-        meters.count(REPLICATION_BYTES_OUT if follower else BYTES_OUT, size, now)
-    if failed:
-        meters.count(FAILED_FETCHES, failed, now)
-    meters.took(FOLLOWER_TIME if follower else CONSUMER_TIME, waited_us, now)
+    broker.meters.fetched(request.replica_id >= 0, len(request.items), size, failed, waited_us, out.now)
     out.send(name, FetchResponse(request.correlation_id, results))
 
 
