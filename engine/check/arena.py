@@ -16,12 +16,19 @@ import msgspec
 from engine import commands as cm
 from engine import world as wd
 from engine.broker.node import BrokerNode
+from engine.check.cleaned import judge_cleaned
+from engine.check.groups import Groups
 from engine.check.invariants import Oracle, Violation, partitions_of
 from engine.check.outcome import Outcome
+from engine.check.readers import Readers
 from engine.check.script import Script, Step
+from engine.check.transactions import judge_transactions
+from engine.clients.consumer import ConsumerNode
+from engine.clients.position import FAILED
 from engine.effects import apply
 from engine.errors import EngineError
 from engine.events import Happening
+from engine.metadata.internal_topics import TRANSACTION_STATE
 from engine.refusals import check
 from engine.spec import ClusterSpec
 from engine.view.phrases import command_text
@@ -57,7 +64,9 @@ class Arena:
         self.world = wd.create(spec, seed)
         self.oracle = Oracle(self.world)
         self.outcome = Outcome()
-        self.listeners = (self.outcome.observe, *listeners)
+        self.readers = Readers()
+        self.groups = Groups(self.oracle)
+        self.listeners = (self.outcome.observe, self.readers.observe, self.groups.observe, *listeners)
         self.counts: Counter[str] = Counter()
         self.steps: list[Step] = []
         self.heal_us = 0
@@ -128,6 +137,8 @@ class Arena:
                 self.do(cm.FreeDisk(host.name))
             if host.status == "paused":
                 self.do(cm.ResumeNode(host.name))
+            if isinstance(host.node, ConsumerNode) and host.node.application.processing_us:
+                self.do(cm.SetProcessing(host.name, 0))
         self._start_all()
         for workload in list(wd.running_workloads(self.world)):
             self.do(cm.StopWorkload(workload))
@@ -179,11 +190,39 @@ class Arena:
             replica = leader.partitions.get(partition) if isinstance(leader, BrokerNode) else None
             if replica is None or replica.role != "leader" or replica.high_watermark != replica.log.log_end_offset:
                 return f"the leader of {partition} has not committed everything"
-        return self.outcome.unsettled(world)
+        return self.outcome.unsettled(world) or self._undecided() or self.groups.unsettled(world) or self._unread()
+
+    def _undecided(self) -> str:
+        """Where a transaction is still open; nobody can end one whose coordinator lost what it knew."""
+        if not self.oracle.licensed(TRANSACTION_STATE):
+            for partition, known in self.oracle.partitions.items():
+                if known.open and not known.licences:
+                    return f"a transaction is open in {partition}"
+        return ""
+
+    def _unread(self) -> str:
+        """Which consumer has not read to the end."""
+        for host in self.world.kernel.hosts.values():
+            node = host.node
+            if not isinstance(node, ConsumerNode) or node.paused:
+                continue
+            for partition, position in node.positions.items():
+                known = self.oracle.state(partition)
+                committed_only = node.settings.isolation_level == "read_committed"
+                end = known.last_stable_offset(known.high_watermark) if committed_only else known.high_watermark
+                if not known.licences and position.state != FAILED and position.position < end:
+                    return f"{host.name} is at {position.position} of {partition}, which ends at {end}"
+        return ""
 
     def judge(self) -> None:
-        self.oracle.check_candidates()
-        self.outcome.judge(self.world, self.oracle, self.counts)
+        world, oracle, counts = self.world, self.oracle, self.counts
+        oracle.check_candidates()
+        self.outcome.judge(world, oracle, counts)
+        self.readers.judge(world, oracle, counts)
+        self.groups.judge(world, self.readers, counts)
+        judge_cleaned(world, oracle)
+        if not oracle.licensed(TRANSACTION_STATE):
+            judge_transactions(self.now, oracle, counts)
 
     def settle(self) -> None:
         self.heal()
@@ -203,7 +242,7 @@ class Arena:
         kernel = self.world.kernel
         counts = {**self.oracle.counts, **self.counts}
         trace = f"{kernel.trace & (1 << 64) - 1:016x}"
-        licences = self.oracle.licences()
+        licences = {**self.oracle.licences(), **self.groups.licences}
         return Report(self.seed, violation, counts, trace, kernel.deliveries, kernel.now, invariant, at_us, licences)
 
 

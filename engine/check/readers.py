@@ -19,6 +19,8 @@ from engine.messages.base import TopicPartition
 from engine.world import World
 
 UNKNOWN = -1
+GIVEN_UP = (ev.PartitionsAssigned, ev.PartitionsRevoked, ev.PartitionsLost)
+"""A new assignment begins wherever its first position is."""
 
 
 class Span(NamedTuple):
@@ -47,6 +49,10 @@ class Readers:
             elif kind is ev.ConsumerPositioned:
                 positions = self.next_offset.setdefault(event.consumer, {})  # type: ignore[attr-defined]
                 positions[TopicPartition(event.topic, event.partition)] = event.offset  # type: ignore[attr-defined]
+            elif kind in GIVEN_UP:
+                positions = self.next_offset.get(event.consumer, {})  # type: ignore[attr-defined]
+                for topic, number in event.partitions:  # type: ignore[attr-defined]
+                    positions.pop(TopicPartition(topic, number), None)
             elif kind is ev.NodeStarted:
                 self.next_offset.pop(event.name, None)  # type: ignore[attr-defined]
 
@@ -92,7 +98,7 @@ class Readers:
             if oracle.state(span.partition).licences:
                 continue
             if span.partition not in left:
-                left[span.partition] = _readable_offsets(world, span.partition)
+                left[span.partition] = readable_offsets(world, span.partition)
             missed = left[span.partition].intersection(range(span.first, span.end))
             if span.consumer in committed_only:
                 missed -= hidden.get(span.partition, set())
@@ -104,7 +110,7 @@ class Readers:
                 )
 
 
-def _readable_offsets(world: World, partition: TopicPartition) -> set[int]:
+def readable_offsets(world: World, partition: TopicPartition) -> set[int]:
     """Of the data records that the leader holds."""
     found: set[int] = set()
     for host in world.kernel.hosts.values():

@@ -11,18 +11,17 @@ from collections import Counter
 from engine import commands as cm
 from engine import world as wd
 from engine.check.arena import Listener
-from engine.check.cleaned import judge_cleaned
 from engine.check.fuzz import INFLICT, Campaign, Inflict
-from engine.check.readers import Readers
-from engine.check.transactions import judge_transactions
-from engine.clients.consumer import ConsumerNode
 from engine.messages.base import TopicPartition
-from engine.metadata.internal_topics import TRANSACTION_STATE
+from engine.metadata.internal_topics import CONSUMER_OFFSETS, TRANSACTION_STATE
 from engine.spec import ClusterSpec, broker_name
 
 ORDERS, PAYMENTS, LATEST = "orders", "payments", "latest"
-FEATURES = ("transactions", "compaction", "retention", "quotas", "many controllers")
-MANUAL = "tx-manual"
+FEATURES = ("transactions", "groups", "compaction", "retention", "quotas", "many controllers")
+MANUAL, GROUP = "tx-manual", "app"
+MAX_MEMBERS = 6
+METADATA_AGE_MS = "10000"
+"""Clients see new partitions before the run ends."""
 RARE = {"wiped disk": 100_000, "unclean election": 300_000, "corrupt disk": 400_000, "torn write": 500_000}
 """Per million: of the seeds that drew them, so many keep them. What they licence hides everything else."""
 
@@ -31,12 +30,15 @@ class Swarm(Campaign):
     """``features``: what this seed uses."""
 
     def __init__(self, seed: int, mutants: tuple[str, ...] = (), listeners: tuple[Listener, ...] = ()) -> None:
-        self.readers = Readers()
         self.features: list[str] = []
-        super().__init__(seed, mutants, (self.readers.observe, *listeners))
+        super().__init__(seed, mutants, listeners)
         kept = [fault for fault in self.faults if self.stream.chance(RARE.get(fault, 1_000_000))]
         self.faults = kept or [self._pick(("kill", "pause", "cut node"))]
         self.loads: dict[str, cm.StartWorkload] = {}
+        self.member_configs: dict[str, str] = {}
+        self.member_commits = ""
+        self.static_members = False
+        self.members_started = 0
 
     def _draw_spec(self, mutants: tuple[str, ...]) -> ClusterSpec:
         s = self.stream
@@ -73,6 +75,8 @@ class Swarm(Campaign):
             if s.chance(500_000):
                 self.do(cm.CreateProducer(MANUAL, self._transactional_configs("by-hand")))
         self._start_readers()
+        if "groups" in self.features:
+            self._start_group()
         self._set_quotas()
 
     def _topics(self) -> dict[str, dict[str, str]]:
@@ -99,6 +103,7 @@ class Swarm(Campaign):
             "delivery.timeout.ms": "30000",
             "request.timeout.ms": "3000",
             "linger.ms": str(s.below(20)),
+            "metadata.max.age.ms": METADATA_AGE_MS,
         }
         if acks == "all" and s.chance(300_000):
             configs["enable.idempotence"] = "false"
@@ -115,6 +120,7 @@ class Swarm(Campaign):
             "delivery.timeout.ms": "10000",
             "request.timeout.ms": "3000",
             "linger.ms": str(s.below(20)),
+            "metadata.max.age.ms": METADATA_AGE_MS,
             "max.block.ms": "20000",
         }
 
@@ -139,9 +145,51 @@ class Swarm(Campaign):
 
     def _start_readers(self) -> None:
         topics = [topic for topic in (ORDERS, PAYMENTS, LATEST) if self._has_topic(topic)]
-        self.do(cm.CreateConsumer("reader", topics, {"auto.offset.reset": "earliest"}))
+        self.do(cm.CreateConsumer("reader", topics, {"auto.offset.reset": "earliest", "metadata.max.age.ms": METADATA_AGE_MS}))
         if "transactions" in self.features:
-            self.do(cm.CreateConsumer("committed", topics, {"auto.offset.reset": "earliest", "isolation.level": "read_committed"}))
+            configs = {"auto.offset.reset": "earliest", "isolation.level": "read_committed", "metadata.max.age.ms": METADATA_AGE_MS}
+            self.do(cm.CreateConsumer("committed", topics, configs))
+
+    def _start_group(self) -> None:
+        """All members alike, as a deployment's are; some groups are static, some read committed records only."""
+        s = self.stream
+        assignors = ("RangeAssignor", "RoundRobinAssignor", "StickyAssignor", "CooperativeStickyAssignor")
+        self.member_configs = {
+            "group.id": GROUP,
+            "metadata.max.age.ms": METADATA_AGE_MS,
+            "auto.offset.reset": "earliest",
+            "session.timeout.ms": str(s.between(6_000, 12_000)),
+            "heartbeat.interval.ms": str(s.between(500, 2_000)),
+            "max.poll.interval.ms": str(s.between(6_000, 20_000)),
+            "auto.commit.interval.ms": str(s.between(200, 5_000)),
+            "partition.assignment.strategy": f"org.apache.kafka.clients.consumer.{self._pick(assignors)}",
+            "max.poll.records": str(s.between(1, 50)),
+        }
+        if s.chance(300_000):
+            self.member_configs["isolation.level"] = "read_committed"
+        self.member_commits = self._pick(("", "", "after", "before"))
+        if self.member_commits:
+            self.member_configs["enable.auto.commit"] = "false"
+        self.static_members = s.chance(250_000)
+        for _ in range(1 + s.below(3)):
+            self._join()
+
+    def _join(self) -> bool:
+        if "groups" not in self.features or self.members_started >= MAX_MEMBERS:
+            return False
+        s = self.stream
+        number = self.members_started
+        self.members_started += 1
+        configs = dict(self.member_configs)
+        if self.static_members:
+            configs["group.instance.id"] = f"instance-{number}"
+        topics = [topic for topic in (ORDERS, PAYMENTS) if self._has_topic(topic)]
+        processing_ms = s.below(60) if s.chance(500_000) else 0
+        return self.do(cm.CreateConsumer(f"app-{number}", topics, configs, processing_ms, self.member_commits))
+
+    def _member(self) -> str:
+        names = [name for name in self.world.kernel.hosts if name.startswith("app-")]
+        return self._pick(names) if names else "app-0"
 
     def _set_quotas(self) -> None:
         s = self.stream
@@ -149,41 +197,8 @@ class Swarm(Campaign):
             kind = self._pick(("producer_byte_rate", "consumer_byte_rate"))
             self.do(cm.AlterQuota(client_id="", set={kind: float(s.between(2_000, 20_000))}))
 
-    # -- the end ----------------------------------------------------------------------------------------------------------
-
-    def _unsettled(self) -> str:
-        trouble = super()._unsettled()
-        if trouble:
-            return trouble
-        if not self.oracle.licensed(TRANSACTION_STATE):
-            for partition, known in self.oracle.partitions.items():
-                if known.open and not known.licences:
-                    return f"a transaction is open in {partition}"
-        return self._unread()
-
-    def _unread(self) -> str:
-        """Which consumer has not read to the end."""
-        for host in self.world.kernel.hosts.values():
-            node = host.node
-            if not isinstance(node, ConsumerNode):
-                continue
-            for partition, position in node.positions.items():
-                known = self.oracle.state(partition)
-                end = self._end_for(node, partition, known.high_watermark)
-                if not known.licences and position.state != "failed" and position.position < end:
-                    return f"{host.name} is at {position.position} of {partition}, which ends at {end}"
-        return ""
-
-    def _end_for(self, node: ConsumerNode, partition: TopicPartition, high_watermark: int) -> int:
-        committed_only = node.settings.isolation_level == "read_committed"
-        return self.oracle.state(partition).last_stable_offset(high_watermark) if committed_only else high_watermark
-
     def judge(self) -> None:
         super().judge()
-        self.readers.judge(self.world, self.oracle, self.counts)
-        judge_cleaned(self.world, self.oracle)
-        if not self.oracle.licensed(TRANSACTION_STATE):
-            judge_transactions(self.now, self.oracle, self.counts)
         self.counts.update(Counter(f"feature: {feature}" for feature in self.features))
 
     # -- faults -----------------------------------------------------------------------------------------------------------
@@ -219,9 +234,9 @@ class Swarm(Campaign):
         return True
 
     def _coordinator_moves(self) -> bool:
-        """The leader of a partition of __transaction_state dies, or hands over."""
+        """The leader of a partition of an internal topic dies, or hands over."""
         image = wd.best_image(self.world)
-        topic = image.topics.get(TRANSACTION_STATE) if image is not None else None
+        topic = image.topics.get(self._pick((TRANSACTION_STATE, CONSUMER_OFFSETS))) if image is not None else None
         if topic is None:
             return False
         leaders = [state.leader for state in topic.partitions.values() if state.leader > 0]
@@ -250,8 +265,9 @@ class Swarm(Campaign):
 
     def _roll_internal(self) -> bool:
         """Internal topics roll and are cleaned often, too."""
-        return self._has_topic(TRANSACTION_STATE) and self.do(
-            cm.AlterConfig("topic", TRANSACTION_STATE, {"segment.ms": "1000", "min.cleanable.dirty.ratio": "0.01"})
+        topic = self._pick((TRANSACTION_STATE, CONSUMER_OFFSETS))
+        return self._has_topic(topic) and self.do(
+            cm.AlterConfig("topic", topic, {"segment.ms": "1000", "min.cleanable.dirty.ratio": "0.01"})
         )
 
 
@@ -268,6 +284,12 @@ FULL: dict[str, Inflict] = {
     "tombstone": lambda c, t: c._tombstones(),
     "clean internal topic": lambda c, t: c._roll_internal(),
     "pause consumer": lambda c, t: c.do(cm.PauseNode(c._pick(("reader", "committed")))),
+    "join": lambda c, t: c._join(),
+    "kill member": lambda c, t: c.do(cm.KillNode(c._member())),
+    "freeze member": lambda c, t: c.do(cm.PauseNode(c._member())),
+    "leave": lambda c, t: c.do(cm.CloseClient(c._member())),
+    "cut member": lambda c, t: c.do(cm.CutNetwork(c._member(), t.broker)),
+    "slow member": lambda c, t: c.do(cm.SetProcessing(c._member(), c.stream.below(1_500))),
     "kill consumer": lambda c, t: c.do(cm.KillNode(c._pick(("reader", "committed")))),
 }
 Swarm.inflict = FULL
