@@ -6,7 +6,7 @@ of its state: ``update`` brings it up to date, and begins anew when the lab was 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import msgspec
 
 from engine import events as e
 from engine.broker.node import BrokerNode
+from engine.check.deliveries import Delivered, Deliveries
 from engine.events import Event, Happening
 from engine.lab import Lab
 from engine.limits import MAX_LEDGER_ROWS
@@ -24,7 +25,8 @@ from engine.view.build import committed_image
 
 IN_FLIGHT, INVISIBLE, ACKNOWLEDGED, DELIVERED = "in flight", "invisible", "acknowledged", "delivered"
 DUPLICATED, REORDERED, FAILED, LOST = "duplicated", "reordered", "failed", "lost"
-FATES = (IN_FLIGHT, INVISIBLE, ACKNOWLEDGED, DELIVERED, DUPLICATED, REORDERED, FAILED, LOST)
+DOUBLED, SKIPPED = "doubled", "skipped"
+FATES = (IN_FLIGHT, INVISIBLE, ACKNOWLEDGED, DELIVERED, DOUBLED, SKIPPED, DUPLICATED, REORDERED, FAILED, LOST)
 UNCONFIRMED_US = 2_000_000
 """A record sent with acks=0 that no broker has written after this long will not be written any more."""
 PAGE = 2_000
@@ -112,6 +114,8 @@ class Row:
     readers: list[str] = field(default_factory=list)
     placements: list[Placement] = field(default_factory=list)
     events: list[int] = field(default_factory=list)
+    deliveries: dict[str, list[int]] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
 
 
 class LedgerRow(msgspec.Struct, frozen=True):
@@ -133,6 +137,8 @@ class LedgerRow(msgspec.Struct, frozen=True):
     readers: tuple[str, ...]
     offsets: tuple[int, ...]
     events: tuple[int, ...]
+    doubled: tuple[str, ...] = ()
+    """The groups whose applications worked on it more than once."""
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -174,6 +180,7 @@ class LedgerTracker:
     """Node → the last event that broke it or its network."""
     folded: dict[str, int] = field(default_factory=dict)
     orders: int = 0
+    deliveries: Deliveries = field(default_factory=Deliveries)
 
     def update(self, lab: Lab) -> None:
         """Reads what happened since the last time, then looks at what the leaders hold now."""
@@ -246,6 +253,10 @@ class LedgerTracker:
             row.fate, row.events = LOST, self._why_lost(row, part)
         elif len({place.offset for place in alive}) > 1:
             row.fate, row.events = DUPLICATED, [place.event_id for place in alive]
+        elif alive and (skipped := self.deliveries.skipped(row)):
+            row.fate, row.events = SKIPPED, [row.sent_event, *skipped]
+        elif alive and (doubled := self.deliveries.doubled(row)):
+            row.fate, row.events = DOUBLED, [row.sent_event, *row.deliveries[doubled[0]]]
         elif row.reordered and alive:
             row.fate, row.events = REORDERED, [row.sent_event, alive[0].event_id]
         elif row.readers and alive:
@@ -291,6 +302,13 @@ class LedgerTracker:
             }
         self.batches = {key: kept for key, rows in self.batches.items() if (kept := [r for r in rows if r.record_id not in gone])}
         self.requests = {key: batch for key, batch in self.requests.items() if batch in self.batches}
+        self.deliveries.forget(gone)
+
+    def reconsider(self, rows: Iterable[Delivered]) -> None:
+        for row in rows:
+            known = self.rows.get(row.record_id)
+            if known is not None:
+                self.part(row.topic, row.partition).unsettled[row.record_id] = known
 
     def part(self, topic: str, partition: int) -> Part:
         key = TopicPartition(topic, partition)
@@ -308,7 +326,7 @@ def _show(row: Row) -> LedgerRow:
     return LedgerRow(
         row.record_id, row.producer, row.topic, row.partition, row.key, row.value, row.offset, row.leader_epoch, row.sent_us,
         row.acked_us, row.fate, row.in_log, row.error, tuple(row.readers), tuple(place.offset for place in row.placements),
-        tuple(row.events),
+        tuple(row.events), tuple([group for group, events in row.deliveries.items() if len(events) > 1]),
     )  # fmt: skip
 
 
@@ -389,7 +407,20 @@ def _consumed(ledger: LedgerTracker, happening: Happening, event: e.RecordsConsu
             if event.consumer not in row.readers:
                 row.readers.append(event.consumer)
             row.delivered_event = row.delivered_event or happening.id
+            ledger.deliveries.consumed(event, row, happening.id)
             part.unsettled[row.record_id] = row
+
+
+def _processed(ledger: LedgerTracker, happening: Happening, event: e.RecordsProcessed) -> None:
+    part = ledger.part(event.topic, event.partition)
+    for offset in range(event.first_offset, event.last_offset + 1):
+        for row in part.by_offset.get((offset, event.leader_epoch), ()):
+            ledger.deliveries.processed(event, row, happening.id)
+            part.unsettled[row.record_id] = row
+
+
+def _committed(ledger: LedgerTracker, happening: Happening, event: e.CommitCompleted) -> None:
+    ledger.reconsider(ledger.deliveries.committed_to(event, happening.id))
 
 
 def _truncated(ledger: LedgerTracker, happening: Happening, event: e.ReplicaTruncated) -> None:
@@ -409,6 +440,7 @@ def _process_ended(ledger: LedgerTracker, happening: Happening, event: e.NodeKil
     ledger.troubles[event.name] = happening.id
     if event.name.startswith(("broker-", "controller-")):
         return
+    ledger.reconsider(ledger.deliveries.ended(event.name, happening.id))
     for (producer, _), rows in ledger.batches.items():
         if producer == event.name:
             for row in rows:
@@ -432,6 +464,10 @@ _HANDLERS: dict[type[Event], Callable[[LedgerTracker, Happening, Any], None]] = 
     e.RecordsFailed: _failed,
     e.SendRefused: _send_refused,
     e.RecordsConsumed: _consumed,
+    e.RecordsProcessed: _processed,
+    e.CommitCompleted: _committed,
+    e.PartitionsAssigned: lambda ledger, happening, event: ledger.deliveries.assigned(event),
+    e.ProcessingSet: lambda ledger, happening, event: ledger.deliveries.paced(event),
     e.ReplicaTruncated: _truncated,
     e.HighWatermarkAdvanced: _high_watermark,
     e.LeaderChanged: _leader_changed,

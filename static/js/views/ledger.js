@@ -3,13 +3,26 @@
 import { clockText, h, render } from "../dom.js";
 
 const ROW = 32;
-const FATES = ["delivered", "acknowledged", "in flight", "invisible", "duplicated", "reordered", "failed", "lost"];
+const FATES = [
+  "delivered",
+  "acknowledged",
+  "in flight",
+  "invisible",
+  "doubled",
+  "skipped",
+  "duplicated",
+  "reordered",
+  "failed",
+  "lost",
+];
 /** @type {Record<string, [string, string]>} mark and meaning of each fate */
 export const FATE = {
   delivered: ["●", "a consumer read it"],
   acknowledged: ["✓", "its producer was told that it is safe; nobody has read it yet"],
   "in flight": ["→", "sent, not yet acknowledged"],
   invisible: ["○", "in the log, above the high watermark: no consumer may read it yet"],
+  doubled: ["↻", "a group's application worked on it more than once"],
+  skipped: ["⤼", "committed by a group whose application never finished it"],
   duplicated: ["×2", "lies in the log more than once"],
   reordered: ["⇅", "lies behind a record that was sent after it"],
   failed: ["–", "its producer was told that it failed"],
