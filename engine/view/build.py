@@ -11,6 +11,7 @@ from engine import limits
 from engine.broker.node import BrokerNode
 from engine.broker.state import Replica
 from engine.clients.consumer import ConsumerNode
+from engine.clients.processor import ProcessorNode
 from engine.clients.producer import ProducerNode
 from engine.controller.node import ControllerNode
 from engine.log.partition_log import PartitionLog
@@ -27,7 +28,7 @@ from engine.view.cleaner import add_cleaner_views
 from engine.view.clients import consumer_view, producer_view
 from engine.view.flights import flights
 from engine.view.group_metrics import add_group_metrics, add_late_transactions
-from engine.view.groups import group_views
+from engine.view.groups import add_ownership, group_views
 from engine.view.metrics import MetricsTracker, measure
 from engine.view.security import security_view
 from engine.view.transactions import transaction_views
@@ -47,7 +48,7 @@ from engine.view.tree import (
 )
 
 NOTHING_KNOWN = MetadataImage()
-SHOWN_KINDS = ("broker", "controller", "producer", "consumer")
+SHOWN_KINDS = ("broker", "controller", "producer", "consumer", "processor")
 TAIL_BUDGET = 150
 """Batches shown over all replicas; at about 160 bytes each, a push stays near 25 KB even where everything moves."""
 MIN_TAIL = 4
@@ -66,6 +67,10 @@ def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:
             producers[name] = producer_view(name, host.node if isinstance(host.node, ProducerNode) else None)
         elif host.kind == "consumer":
             consumers[name] = consumer_view(name, host.node if isinstance(host.node, ConsumerNode) else None, kernel.now)
+        elif host.kind == "processor":
+            running = host.node if isinstance(host.node, ProcessorNode) else None
+            producers[name] = producer_view(name, running.producer if running is not None else None)
+            consumers[name] = consumer_view(name, running.consumer if running is not None else None, kernel.now)
     topics = _topics(kernel, image, nodes)
     add_cleaner_views(kernel, topics)
     transactions = transaction_views(kernel, image, topics)
@@ -77,6 +82,7 @@ def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:
     found = measure(metrics, kernel.now, nodes, topics, producers, consumers)
     add_broker_metrics(found, kernel, image, topics)
     groups = group_views(kernel.hosts, image, topics)
+    add_ownership(groups, metrics.ownership)
     add_group_metrics(found, groups, consumers)
     add_late_transactions(found, topics, _static_configs(kernel), kernel.now)
     return View(

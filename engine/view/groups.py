@@ -17,7 +17,8 @@ from engine.metadata.image import MetadataImage
 from engine.metadata.internal_topics import CONSUMER_OFFSETS
 from engine.sim.kernel import Host
 from engine.spec import broker_name
-from engine.view.tree import GroupMemberView, GroupOffsetView, GroupView, TopicView
+from engine.view.ownership import OwnershipTracker, stops
+from engine.view.tree import GroupMemberView, GroupOffsetView, GroupView, OwnerView, RebalanceView, StopView, TopicView
 
 
 def group_views(hosts: dict[str, Host], image: MetadataImage, topics: dict[str, TopicView]) -> dict[str, GroupView]:
@@ -37,6 +38,22 @@ def group_views(hosts: dict[str, Host], image: MetadataImage, topics: dict[str, 
         for group in shard.groups.values():
             found[group.group_id] = _group(shard, group, replica.high_watermark, topics, image)
     return dict(sorted(found.items()))
+
+
+def add_ownership(groups: dict[str, GroupView], tracker: OwnershipTracker) -> None:
+    """Who has read what, since when, and what stood still in between."""
+    for name, view in groups.items():
+        log = tracker.groups.get(name)
+        if log is None:
+            continue
+        view.owners = [OwnerView(span.partition, span.consumer, span.from_us, span.until_us) for span in log.spans]
+        view.stops = [StopView(partition, *stop) for partition, some in stops(log.spans).items() for stop in some]
+        view.stops.sort(key=_began)
+        view.rebalances = [RebalanceView(one.at_us, one.epoch, one.reason, one.took_us) for one in log.rebalances]
+
+
+def _began(stop: StopView) -> int:
+    return stop.from_us
 
 
 def _group(shard: GroupShard, group: Group, committed_below: int, topics: dict[str, TopicView], image: MetadataImage) -> GroupView:

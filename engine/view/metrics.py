@@ -14,6 +14,7 @@ import msgspec
 
 from engine import events as e
 from engine.events import Event, Happening
+from engine.view.ownership import OwnershipTracker
 from engine.view.tree import ConsumerView, NodeView, ProducerView, TopicView
 
 BUCKET_US = 5_000_000
@@ -55,9 +56,11 @@ class MetricsTracker:
     throttle_max_ms: dict[tuple[str, str], int] = field(default_factory=dict)
     """By the metric's group ("produce", "fetch") and the client."""
     gauges: dict[str, float] = field(default_factory=dict)
+    ownership: OwnershipTracker = field(default_factory=OwnershipTracker)
 
     def observe(self, happening: Happening) -> None:
         """Takes note of one event; events come in order."""
+        self.ownership.observe(happening)
         handler = _OBSERVE.get(type(happening.event))
         if handler is None:
             return

@@ -18,7 +18,8 @@ class DiskView(msgspec.Struct):
 
 
 class NodeView(msgspec.Struct):
-    """``kind``: "broker", "controller", "producer", "consumer" or "admin". ``status``: "up", "paused", "down" or "stopping".
+    """``kind``: "broker", "controller", "producer", "consumer", "processor" (a producer and a consumer in one) or "admin".
+    ``status``: "up", "paused", "down" or "stopping".
 
     For brokers ``fenced`` and ``broker_epoch`` are the active controller's opinion. For controllers ``role`` is "leader", "follower",
     "candidate", "prospective" or "unattached", and ``epoch``, ``log_end_offset``, ``high_watermark`` are of the metadata log.
@@ -354,6 +355,32 @@ class GroupOffsetView(msgspec.Struct):
     pending: bool = False
 
 
+class OwnerView(msgspec.Struct):
+    """``consumer`` read ``partition`` ("orders-0") from ``from_us`` on; ``until_us`` -1: it still does."""
+
+    partition: str
+    consumer: str
+    from_us: int
+    until_us: int = -1
+
+
+class StopView(msgspec.Struct):
+    """Nobody read ``partition`` of the group in between; ``until_us`` -1: nobody does now."""
+
+    partition: str
+    from_us: int
+    until_us: int = -1
+
+
+class RebalanceView(msgspec.Struct):
+    """One that is over: it led to ``epoch`` and began because of ``reason``."""
+
+    at_us: int
+    epoch: int
+    reason: str
+    took_us: int
+
+
 class GroupView(msgspec.Struct):
     """``type``: "classic", "consumer" or "share". ``protocol``: the assignor. ``epoch``: a classic group's generation. ``coordinator``: a
     broker. ``stopped_since_us``: some partition has had no owner since then; ``last_stopped_us``: how long that lasted in the last
@@ -373,6 +400,10 @@ class GroupView(msgspec.Struct):
     last_rebalance_us: int = -1
     stopped_since_us: int = -1
     last_stopped_us: int = -1
+    owners: list[OwnerView] = []
+    stops: list[StopView] = []
+    """Oldest first, as the members saw it: a partition whose owner died is stopped from then on."""
+    rebalances: list[RebalanceView] = []
 
 
 class View(msgspec.Struct):
