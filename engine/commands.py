@@ -189,9 +189,9 @@ class DeleteGroup(Command, frozen=True, tag=True):
 
 
 class AlterConfig(Command, frozen=True, tag=True):
-    """``resource_type`` "topic" or "broker" (``resource_name`` "" means all brokers). ``remove`` goes back to the default."""
+    """``resource_type`` "topic", "broker" (``resource_name`` "" means all brokers) or "group". ``remove`` goes back to the default."""
 
-    resource_type: Annotated[str, msgspec.Meta(pattern=r"^(topic|broker)\Z")]
+    resource_type: Annotated[str, msgspec.Meta(pattern=r"^(topic|broker|group)\Z")]
     resource_name: Annotated[str, msgspec.Meta(max_length=limits.MAX_TOPIC_NAME)]
     set: ConfigMap = {}
     remove: Annotated[list[str], msgspec.Meta(max_length=limits.MAX_CONFIGS_PER_COMMAND)] = []

@@ -80,7 +80,7 @@ def _on_loaded(broker: Broker, replica: Replica, out: Outbox) -> None:
     shard = shard_of(replica)
     for group in shard.groups.values():
         if isinstance(group, ConsumerGroup):
-            group.session_timeout_us = shard.settings.consumer_session_timeout_us
+            group.session_timeout_us = consumer_protocol.session_timeout_us(shard, group.group_id, broker.image)
         group.on_loaded(out)
     if shard.groups:
         _arm_expiration(replica, shard, out)

@@ -1,4 +1,4 @@
-"""kafka-configs.sh (``kafka.admin.ConfigCommand``, Kafka 4.x), for topics and brokers; users and clients lie in ``entities``."""
+"""kafka-configs.sh (``kafka.admin.ConfigCommand``, Kafka 4.x), for topics, brokers and groups; users and clients lie in ``entities``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from engine.console import entities
 from engine.console.entities import failed as _failed
 from engine.console.job import AdminJob, Job, ReadJob
 from engine.console.options import Option, OptionError, Options, UsageError, check_values, forbid, parse_options, usage
-from engine.console.synonyms import Synonyms, of_broker, of_topic, static_configs
+from engine.console.synonyms import Synonyms, of_broker, of_group, of_topic, static_configs
 from engine.console.topics import outcome, wrong_name
 from engine.events import AdminAnswered
 from engine.lab import Lab
 from engine.metadata.configs import BROKER_CONFIGS, TOPIC_CONFIGS
+from engine.metadata.group_configs import GROUP_CONFIGS, group_config
 from engine.metadata.image import MetadataImage
 from engine.view.build import committed_image
 
@@ -32,6 +33,7 @@ OPTIONS = (
     Option("user-defaults", "flag", "The config defaults for all users."),
     Option("broker", help="The broker's ID."),
     Option("broker-defaults", "flag", "The config defaults for all brokers."),
+    Option("group", help="The group's ID."),
     Option("describe", "flag", "List configs for the given entity."),
     Option("all", "flag", "List all configs for the given entity (includes static configuration when the entity type is brokers)."),
     Option("alter", "flag", "Alter the configuration for the entity."),
@@ -42,7 +44,7 @@ OPTIONS = (
 
 
 TYPES = ("topics", "clients", "users", "brokers", "ips", "client-metrics", "groups", "broker-loggers")
-SHORT = {"topic": "topics", "broker": "brokers", "broker-defaults": "brokers"}
+SHORT = {"topic": "topics", "broker": "brokers", "broker-defaults": "brokers", "group": "groups"}
 
 
 def run(lab: Lab, words: list[str]) -> Job:
@@ -67,8 +69,8 @@ def run(lab: Lab, words: list[str]) -> Job:
             raise UsageError(wrong_name(name))
         return ReadJob("describeConfigs", lambda now: _describe(now, options, kind, name), _timed_out(words))
     if name is None:
-        if kind == "topic":
-            raise UsageError("An entity name must be specified with --alter of topics")
+        if kind in ("topic", "group"):
+            raise UsageError(f"An entity name must be specified with --alter of {kind}s")
         raise UsageError("An entity-name or default entity must be specified with --alter of users, clients, brokers or ips")
     if not options.has("add-config") and not options.has("delete-config"):
         raise UsageError("At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter")
@@ -76,7 +78,7 @@ def run(lab: Lab, words: list[str]) -> Job:
 
 
 def _entity(options: Options) -> tuple[str, str | None]:
-    """("topic" or "broker", its name, "" for the default of all brokers, None for every one)."""
+    """("topic", "broker" or "group", its name, "" for the default of all brokers, None for every one)."""
     given = list(options.all("entity-type"))
     given += [kind for option, kind in SHORT.items() if options.has(option)]
     for kind in given:
@@ -90,12 +92,12 @@ def _entity(options: Options) -> tuple[str, str | None]:
     if not given:
         raise UsageError("At least one entity type must be specified")
     kind = given[0]
-    if len(given) > 1 or kind not in ("topics", "brokers"):
-        raise UsageError(f"This lab has settings of topics, brokers, users and clients, not of {', '.join(given)}")
-    if kind == "topics" and options.has("entity-default"):
+    if len(given) > 1 or kind not in ("topics", "brokers", "groups"):
+        raise UsageError(f"This lab has settings of topics, brokers, groups, users and clients, not of {', '.join(given)}")
+    if kind in ("topics", "groups") and options.has("entity-default"):
         action = "describe" if options.has("describe") else "alter"
-        raise UsageError(f"--entity-default must not be specified with --{action} of topics")
-    name = next((options.text(option) for option in ("entity-name", "topic", "broker") if options.has(option)), None)
+        raise UsageError(f"--entity-default must not be specified with --{action} of {kind}")
+    name = next((options.text(option) for option in ("entity-name", "topic", "broker", "group") if options.has(option)), None)
     if name is None:
         return kind[:-1], "" if options.has("entity-default") or options.has("broker-defaults") else None
     return kind[:-1], _broker_id(name) if kind == "brokers" else name
@@ -189,6 +191,8 @@ def _reachable(lab: Lab) -> list[int]:
 def _describe(lab: Lab, options: Options, kind: str, name: str | None) -> list[str]:
     image = committed_image(lab.kernel)
     show_all = options.has("all")
+    if kind == "group":
+        return _describe_groups(lab, image, name, show_all)
     known = sorted(image.topics) if kind == "topic" else [str(broker) for broker in _reachable(lab)]
     if name and name not in known:
         return [f"The {kind} '{name}' doesn't exist and doesn't have dynamic config."]
@@ -205,6 +209,18 @@ def _describe_topic(lab: Lab, image: MetadataImage, topic: str, show_all: bool) 
     return [f"{'All' if show_all else 'Dynamic'} configs for topic {topic} are:"] + [
         _line(name, of_topic(image, static, topic, name), image.topic_config(topic, name, static)) for name in names
     ]
+
+
+def _describe_groups(lab: Lab, image: MetadataImage, group: str | None, show_all: bool) -> list[str]:
+    """Of one group (which need not exist), or of all that have settings of their own."""
+    static = static_configs(lab)
+    mentioned = [key.removeprefix("group:") for key in image.configs if key.startswith("group:")]
+    lines: list[str] = []
+    for each in [group] if group else sorted(mentioned):
+        names = sorted(GROUP_CONFIGS if show_all else image.configs.get(f"group:{each}", {}))
+        lines.append(f"{'All' if show_all else 'Dynamic'} configs for group {each} are:")
+        lines += [_line(name, of_group(image, static, each, name), group_config(image, static, each, name)) for name in names]
+    return lines
 
 
 def _describe_broker(lab: Lab, image: MetadataImage, broker: str, show_all: bool) -> list[str]:

@@ -10,6 +10,7 @@ from engine.coordination.java_hash import java_hash
 from engine.lab import Lab
 from engine.messages.base import TopicPartition
 from engine.metadata.configs import BROKER_CONFIGS, COARSER_SYNONYMS, NULL_BY_DEFAULT, TOPIC_CONFIGS
+from engine.metadata.group_configs import GROUP_CONFIGS
 from engine.metadata.image import MetadataImage
 from engine.view.build import committed_image
 
@@ -54,6 +55,15 @@ def of_topic(image: MetadataImage, static: dict[str, str], topic: str, name: str
     definition = TOPIC_CONFIGS.get(name)
     if definition is not None and definition.synonym:
         found += of_broker(image, static, definition.synonym)
+    return found
+
+
+def of_group(image: MetadataImage, static: dict[str, str], group: str, name: str) -> Synonyms:
+    own = image.configs.get(f"group:{group}", {})
+    found = [("DYNAMIC_GROUP_CONFIG", name, own[name])] if name in own else []
+    definition = GROUP_CONFIGS.get(name)
+    if definition is not None:
+        found += of_broker(image, static, definition.synonym) if definition.synonym else [("DEFAULT_CONFIG", name, definition.default)]
     return found
 
 

@@ -140,7 +140,7 @@ def _heartbeat(
         before, target_epoch, target, group.partition_epochs, reported, target_assignment.topic_ids(image, updated.topics),
         changed, shard.mutants,
     )  # fmt: skip
-    group.session_timeout_us = shard.settings.consumer_session_timeout_us
+    group.session_timeout_us = session_timeout_us(shard, group.group_id, image)
     group.start_session(member_id, out)
     if updated != before:
         decision.records.append((member_key(CURRENT_KEY, group.group_id, member_id), current_value(updated.current())))
@@ -153,15 +153,22 @@ def _heartbeat(
     assignment = None
     if joins or full or updated.assigned != member.assigned:
         assignment = names_of(updated.assigned, image)
-    return ConsumerGroupHeartbeatResponse(
-        request.correlation_id,
-        "NONE",
-        "",
-        member_id,
-        updated.member_epoch,
-        shard.settings.consumer_heartbeat_interval_ms,
-        assignment,
+    interval_ms = _setting(
+        image, group.group_id, "consumer.heartbeat.interval.ms", shard.settings.consumer_heartbeat_interval_ms
     )
+    return ConsumerGroupHeartbeatResponse(
+        request.correlation_id, "NONE", "", member_id, updated.member_epoch, interval_ms, assignment
+    )
+
+
+def session_timeout_us(shard: GroupShard, group_id: str, image: MetadataImage) -> int:
+    return _setting(image, group_id, "consumer.session.timeout.ms", shard.settings.consumer_session_timeout_us // 1000) * 1000
+
+
+def _setting(image: MetadataImage, group_id: str, name: str, default: int) -> int:
+    """The group's own, or what the broker has for all groups."""
+    own = image.configs.get(f"group:{group_id}")
+    return default if own is None else int(own.get(name, default))
 
 
 def _group(shard: GroupShard, group_id: str, create: bool, records: Records) -> ConsumerGroup:

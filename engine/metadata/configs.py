@@ -167,6 +167,15 @@ BROKER_CONFIGS: dict[str, ConfigDef] = _table(
     _D("group.initial.rebalance.delay.ms", "int", "3000", "How long a new classic group waits for more members to join.", 0, dynamic=False),
     _D("group.max.session.timeout.ms", "int", "1800000", "The longest session a classic member may ask for.", 0, dynamic=False),
     _D("group.max.size", "int", str(INT_MAX), "Members that one classic group may have.", 1, dynamic=False),
+    _D("group.share.delivery.count.limit", "int", "5", "How often a share group delivers a record.", 2, 10, dynamic=False),
+    _D("group.share.heartbeat.interval.ms", "int", "5000", "How often members of share groups send a heartbeat.", 1, dynamic=False),
+    _D("group.share.max.share.sessions", "int", "2000", "Share sessions that one broker keeps.", 1, dynamic=False),
+    _D("group.share.max.size", "int", "200", "Members that one share group may have.", 1, 1000, dynamic=False),
+    _D("group.share.partition.max.record.locks", "int", "2000", "Records of one share partition that may be in flight.", 100, 10000,
+       dynamic=False),
+    _D("group.share.record.lock.duration.ms", "int", "30000", "How long a record stays acquired without an acknowledgement.", 1000, 3600000,
+       dynamic=False),
+    _D("group.share.session.timeout.ms", "int", "45000", "How long a member of a share group may be silent.", 1, dynamic=False),
     _D("group.min.session.timeout.ms", "int", "6000", "The shortest session a classic member may ask for.", 0, dynamic=False),
     _D("leader.imbalance.check.interval.seconds", "long", "300", "How often preferred leaders are restored.", 1, dynamic=False),
     _D("log.cleaner.backoff.ms", "long", "15000", "How long the cleaner sleeps when nothing is to be cleaned.", 0),
@@ -205,6 +214,8 @@ BROKER_CONFIGS: dict[str, ConfigDef] = _table(
     _D("replica.high.watermark.checkpoint.interval.ms", "long", "5000", "How often the high watermark is saved to disk.", dynamic=False),
     _D("replica.lag.time.max.ms", "long", "30000", "How long a follower may lag before it leaves the ISR.", dynamic=False),
     _D("replica.socket.timeout.ms", "int", "30000", "How long a replica fetch waits for an answer.", dynamic=False),
+    _D("share.coordinator.snapshot.update.records.per.snapshot", "int", "500", "Updates of a share partition's state between two snapshots.", 0,
+       dynamic=False),
     _D("share.coordinator.state.topic.min.isr", "short", "2", "min.insync.replicas of __share_group_state.", 1, dynamic=False),
     _D("share.coordinator.state.topic.num.partitions", "int", "50", "Partitions of __share_group_state.", 1, dynamic=False),
     _D("share.coordinator.state.topic.replication.factor", "short", "3", "Replicas of __share_group_state.", 1, dynamic=False),
@@ -221,7 +232,7 @@ BROKER_CONFIGS: dict[str, ConfigDef] = _table(
 
 
 def definitions(resource_type: str) -> dict[str, ConfigDef]:
-    """The table for "topic" or "broker"."""
+    """The table for "topic" or "broker" (that for groups lies in ``group_configs``)."""
     return TOPIC_CONFIGS if resource_type == "topic" else BROKER_CONFIGS
 
 
@@ -230,6 +241,11 @@ def validate(resource_type: str, name: str, value: str) -> None:
     definition = definitions(resource_type).get(name)
     if definition is None:
         raise InvalidConfigError(f"Unknown {resource_type} config name: {name}")
+    check_value(definition, value)
+
+
+def check_value(definition: ConfigDef, value: str) -> None:
+    """Raises InvalidConfigError."""
     check = _CHECKS[definition.type]
     check(definition, value)
 

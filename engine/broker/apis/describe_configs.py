@@ -9,9 +9,11 @@ from __future__ import annotations
 from engine.broker.state import Broker
 from engine.messages.admin import ConfigEntry, DescribeConfigsRequest, DescribeConfigsResponse
 from engine.metadata.configs import BROKER_CONFIGS, COARSER_SYNONYMS, TOPIC_CONFIGS, ConfigDef
+from engine.metadata.group_configs import GROUP_CONFIGS
 from engine.sim.outbox import Outbox
 
 TOPIC_SOURCE = "DYNAMIC_TOPIC_CONFIG"
+GROUP_SOURCE = "DYNAMIC_GROUP_CONFIG"
 BROKER_SOURCE = "DYNAMIC_BROKER_CONFIG"
 DEFAULT_BROKER_SOURCE = "DYNAMIC_DEFAULT_BROKER_CONFIG"
 STATIC_SOURCE = "STATIC_BROKER_CONFIG"
@@ -30,6 +32,8 @@ def _describe(broker: Broker, request: DescribeConfigsRequest) -> DescribeConfig
         if name not in broker.image.topics:
             return DescribeConfigsResponse(number, "UNKNOWN_TOPIC_OR_PARTITION", (), f"Topic {name} does not exist")
         return DescribeConfigsResponse(number, "NONE", tuple([_topic_entry(broker, name, one) for one in TOPIC_CONFIGS.values()]))
+    if request.resource_type == "group":
+        return DescribeConfigsResponse(number, "NONE", tuple([_group_entry(broker, name, one) for one in GROUP_CONFIGS.values()]))
     if request.resource_type != "broker":
         return DescribeConfigsResponse(number, "INVALID_REQUEST", (), f"Unexpected resource type {request.resource_type}")
     if name == "":
@@ -48,6 +52,18 @@ def _topic_entry(broker: Broker, topic: str, definition: ConfigDef) -> ConfigEnt
     own = broker.image.configs.get(f"topic:{topic}", {}).get(definition.name)
     if own is not None:
         synonyms.append((definition.name, own, TOPIC_SOURCE))
+    if definition.synonym:
+        synonyms += _broker_values(broker, definition.synonym)
+    else:
+        synonyms.append((definition.name, definition.default, DEFAULT_SOURCE))
+    return _entry(definition, synonyms)
+
+
+def _group_entry(broker: Broker, group: str, definition: ConfigDef) -> ConfigEntry:
+    synonyms: Synonyms = []
+    own = broker.image.configs.get(f"group:{group}", {}).get(definition.name)
+    if own is not None:
+        synonyms.append((definition.name, own, GROUP_SOURCE))
     if definition.synonym:
         synonyms += _broker_values(broker, definition.synonym)
     else:

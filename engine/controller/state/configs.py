@@ -1,11 +1,20 @@
-"""Settings of topics and brokers change (``ConfigurationControlManager.incrementalAlterConfigs``, KIP-339)."""
+"""Settings of topics, brokers and groups change (``ConfigurationControlManager.incrementalAlterConfigs``, KIP-339)."""
 
 from __future__ import annotations
 
 from engine.controller.state.decision import Decision, RefusedError
 from engine.controller.state.partitions import places, update_leaders_and_isrs
 from engine.messages.admin import AlterableConfig, IncrementalAlterConfigsRequest
-from engine.metadata.configs import BROKER_CONFIGS, InvalidConfigError, definitions, parse_list, validate, validate_all
+from engine.metadata.configs import (
+    BROKER_CONFIGS,
+    ConfigDef,
+    InvalidConfigError,
+    check_value,
+    definitions,
+    parse_list,
+    validate_all,
+)
+from engine.metadata.group_configs import GROUP_CONFIGS, check_reset
 from engine.metadata.records import Config
 
 MIN_ISR = "min.insync.replicas"
@@ -40,7 +49,7 @@ def alter(decision: Decision, request: IncrementalAlterConfigsRequest) -> None:
     try:
         for name, value in changed.items():
             if value is not None:
-                validate(kind, name, value)
+                _validate(kind, name, value)
         if kind == "topic":
             validate_all(kind, current)
     except InvalidConfigError as invalid:
@@ -53,6 +62,20 @@ def alter(decision: Decision, request: IncrementalAlterConfigsRequest) -> None:
         _refresh_elr(decision, resource if kind == "topic" else "")
 
 
+def _definitions(kind: str) -> dict[str, ConfigDef]:
+    return GROUP_CONFIGS if kind == "group" else definitions(kind)
+
+
+def _validate(kind: str, name: str, value: str) -> None:
+    """Raises InvalidConfigError."""
+    definition = _definitions(kind).get(name)
+    if definition is None:
+        raise InvalidConfigError(f"Unknown {kind} config name: {name}")
+    check_value(definition, value)
+    if name == "share.auto.offset.reset":
+        check_reset(value)
+
+
 def _check_resource(decision: Decision, kind: str, resource: str) -> None:
     if kind == "topic":
         if resource not in decision.image.topics:
@@ -60,18 +83,21 @@ def _check_resource(decision: Decision, kind: str, resource: str) -> None:
     elif kind == "broker":
         if resource and not (resource.isascii() and resource.isdigit()):
             raise RefusedError("INVALID_REQUEST", f"Invalid broker name: '{resource}' is not a broker ID.")
+    elif kind == "group":
+        if not resource:
+            raise RefusedError("INVALID_REQUEST", "Default group resources are not allowed.")
     else:
-        raise RefusedError("INVALID_REQUEST", f"Unknown resource type '{kind}'; topic and broker are known.")
+        raise RefusedError("INVALID_REQUEST", f"Unknown resource type '{kind}'; topic, broker and group are known.")
 
 
 def _new_value(kind: str, item: AlterableConfig, current: str | None) -> str | None:
     if item.operation == "delete":
-        if item.name not in definitions(kind):
+        if item.name not in _definitions(kind):
             raise RefusedError("INVALID_CONFIG", f"Unknown {kind} config name: {item.name}")
         return None
     if item.operation == "set":
         return item.value
-    definition = definitions(kind).get(item.name)
+    definition = _definitions(kind).get(item.name)
     if definition is None:
         raise RefusedError("INVALID_CONFIG", f"Unknown {kind} config name: {item.name}")
     if item.operation not in ("append", "subtract"):
