@@ -120,6 +120,78 @@ SABOTAGES = (
         "queue.muted = True",
     ),
     Sabotage(
+        35, "engine/coordination/transactions.py", "bumped = known.producer_epoch + 1", "bumped = max(known.producer_epoch, 0)"
+    ),
+    Sabotage(
+        36,
+        "engine/coordination/transactions.py",
+        "producer_epoch=known.producer_epoch + 1, last_producer_epoch=known.producer_epoch,",
+        "producer_epoch=known.producer_epoch, last_producer_epoch=known.producer_epoch,",
+    ),
+    Sabotage(
+        37,
+        "engine/log/partition_log.py",
+        "return high_watermark if unstable is None or unstable > high_watermark else max(unstable, self.log_start_offset)",
+        "return high_watermark",
+    ),
+    Sabotage(
+        38,
+        "engine/clients/configs.py",
+        'ConfigKey("isolation.level", "string", "read_uncommitted"',
+        'ConfigKey("isolation.level", "string", "read_committed"',
+    ),
+    Sabotage(
+        39,
+        "engine/broker/transactions.py",
+        "if not 0 < request.transaction_timeout_ms <= broker.settings.transaction_max_timeout_ms:",
+        "if not 0 < request.transaction_timeout_ms:",
+    ),
+    Sabotage(
+        41,
+        "engine/coordination/classic_rebalance.py",
+        "        delay_ms = shard.settings.initial_rebalance_delay_ms",
+        "        delay_ms = 0",
+    ),
+    Sabotage(
+        42,
+        "engine/coordination/classic_group.py",
+        "vote = next(known.name for known in member.protocols if known.name in candidates)",
+        "vote = next(known.name for known in reversed(member.protocols) if known.name in candidates)",
+    ),
+    Sabotage(
+        44,
+        "engine/coordination/classic_protocol.py",
+        "    elif instance_id in group.static_members:\n        _replace",
+        "    elif False:\n        _replace",
+    ),
+    Sabotage(
+        45,
+        "engine/coordination/group_offsets.py",
+        "now_ms - since < shard.settings.offsets_retention_ms",
+        "now_ms - since < 1000 * shard.settings.offsets_retention_ms",
+    ),
+    Sabotage(
+        46,
+        "engine/clients/consumer_poll.py",
+        """            offsets.auto_commit(consumer, group, out)
+            offsets.fetch_committed(consumer, group, out)
+        fetching.advance(consumer, out)
+        works = collect(consumer, out)
+""",
+        """            offsets.fetch_committed(consumer, group, out)
+        fetching.advance(consumer, out)
+        works = collect(consumer, out)
+        if group is not None:
+            offsets.auto_commit(consumer, group, out)
+""",
+    ),
+    Sabotage(
+        48,
+        "engine/coordination/classic_group.py",
+        "            if generation_or_epoch != self.generation:",
+        "            if False:",
+    ),
+    Sabotage(
         49,
         "engine/broker/quotas.py",
         "    channel.muted_until_us = out.now + violation.throttle_time_ms * 1000",
