@@ -89,7 +89,8 @@ class PollIntervalExceeded(Event, frozen=True, gc=False, tag=True):
 
 
 class GroupLeft(Event, frozen=True, gc=False, tag=True):
-    """``told``: whether the coordinator was told; a static member says nothing (classic) or only that it will be back (KIP-848)."""
+    """``told``: whether the coordinator was told that it is gone for good; a static member says nothing (classic) or only that it will be
+    back (KIP-848)."""
 
     consumer: str
     group: str

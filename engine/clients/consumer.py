@@ -1,7 +1,7 @@
 """The simulated consumer: the node, what it is told, and which module sees to each answer.
 
 Follows Java's ``KafkaConsumer``. Positions and fetching are in ``consumer_fetch``, what reaches the application in ``consumer_records``, its
-loop in ``consumer_poll``, membership in ``consumer_classic``, offsets in ``offsets_manager``.
+loop in ``consumer_poll``, membership in ``consumer_classic`` and ``consumer_protocol848``, offsets in ``offsets_manager``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from engine.clients import consumer_classic as classic
 from engine.clients import consumer_fetch as fetching
 from engine.clients import consumer_poll as polling
+from engine.clients import consumer_protocol848 as kip848
 from engine.clients import group_coordinator as gc
 from engine.clients import offsets_manager as offsets
 from engine.clients.common import COMMON_HANDLERS, ClientNode, Connection, Handler, InFlight
@@ -21,6 +22,7 @@ from engine.events import ConsumerFailed, ConsumerPositioned, ProcessingSet
 from engine.messages.base import Message, Timer, TopicPartition
 from engine.messages.fetch import FetchResponse, ListOffsetsResponse, OffsetForLeaderEpochResponse
 from engine.messages.groups import (
+    ConsumerGroupHeartbeatResponse,
     FindCoordinatorResponse,
     HeartbeatResponse,
     JoinGroupResponse,
@@ -41,7 +43,8 @@ from engine.messages.instructions import (
 from engine.sim.outbox import Outbox
 
 GroupResponse = (
-    FindCoordinatorResponse
+    ConsumerGroupHeartbeatResponse
+    | FindCoordinatorResponse
     | HeartbeatResponse
     | JoinGroupResponse
     | LeaveGroupResponse
@@ -96,6 +99,8 @@ class ConsumerNode(Consumer):
             self.metadata.want(topic)
         if not group.subscribed:
             group.subscribed, group.cause = True, out.cause
+        if offsets.is_new_protocol(self):
+            kip848.subscribe(self, group, out)
         self._proceed(out)
 
     def _begin_auto_commit(self, out: Outbox) -> None:
@@ -209,7 +214,9 @@ class ConsumerNode(Consumer):
             classic.request_lost(self, group, out)
         elif entry.kind == classic.HEARTBEAT:
             classic.heartbeat_lost(self, group, out)
-        elif entry.kind == classic.LEAVE:
+        elif entry.kind == kip848.HEARTBEAT:
+            kip848.heartbeat_lost(self, group, out)
+        elif entry.kind in (classic.LEAVE, kip848.LEAVE):
             polling.goodbye_answered(self, out)
 
     def _in_group(self, source: str, body: GroupResponse, out: Outbox) -> None:
@@ -222,6 +229,8 @@ class ConsumerNode(Consumer):
             self.connections.obey(source, body.throttle_time_ms, out)
         if isinstance(body, OffsetCommitResponse):
             offsets.on_committed(self, group, body, out)
+        elif isinstance(body, ConsumerGroupHeartbeatResponse) and entry.kind == kip848.HEARTBEAT:
+            kip848.on_heartbeat(self, group, body, out)
         elif isinstance(body, HeartbeatResponse):
             classic.on_heartbeat(self, group, entry.items[0], body, out)
         elif isinstance(body, OffsetFetchResponse):
@@ -278,6 +287,7 @@ _HANDLERS: dict[type, Handler] = {
     JoinGroupResponse: ConsumerNode._in_group,
     SyncGroupResponse: ConsumerNode._in_group,
     HeartbeatResponse: ConsumerNode._in_group,
+    ConsumerGroupHeartbeatResponse: ConsumerNode._in_group,
     LeaveGroupResponse: ConsumerNode._in_group,
     OffsetCommitResponse: ConsumerNode._in_group,
     OffsetFetchResponse: ConsumerNode._in_group,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from engine.clients import consumer_classic as classic
 from engine.clients import consumer_fetch as fetching
+from engine.clients import consumer_protocol848 as kip848
 from engine.clients import group_coordinator as gc
 from engine.clients import offsets_manager as offsets
 from engine.clients.consumer_records import collect
@@ -33,6 +34,7 @@ from engine.sim.outbox import Outbox
 
 CLOSE_TIMEOUT_MS = 30_000
 """``KafkaConsumer.DEFAULT_CLOSE_TIMEOUT_MS``: for the last commit and the goodbye together."""
+CLOSING_REASON = "the consumer is being closed"
 STEP_US = 20_000
 """Records that take less are counted several at a time: twenty steps a second say as much as a thousand."""
 
@@ -47,7 +49,10 @@ def proceed(consumer: Consumer, out: Outbox) -> None:
     if application.state == CLOSING:
         _close(consumer, out)
     if group is not None and application.state not in (CLOSING, CRASHED) and group.subscribed:
-        classic.background(consumer, group, out)
+        if offsets.is_new_protocol(consumer):
+            kip848.background(consumer, group, out)
+        else:
+            classic.background(consumer, group, out)
     consumer.metadata.refresh(consumer.connections, consumer.settings.allow_auto_create_topics, out)
 
 
@@ -68,7 +73,9 @@ def _poll(consumer: Consumer, out: Outbox) -> None:
             _commit_sync(consumer, out)
             continue
         if group is not None:
-            if group.subscribed:
+            if group.subscribed and offsets.is_new_protocol(consumer):
+                kip848.poll(consumer, group, out)
+            elif group.subscribed:
                 classic.poll(consumer, group, out)
             if application.state != POLLING:
                 return
@@ -217,9 +224,12 @@ def _close(consumer: Consumer, out: Outbox) -> None:
 
 def _say_goodbye(consumer: Consumer, group: Membership, out: Outbox) -> bool:
     """Whether an answer is to be waited for."""
+    if offsets.is_new_protocol(consumer):
+        gc.give_up(consumer, group, list(consumer.positions), group.generation <= 0, out)
+        return kip848.leave(consumer, group, CLOSING_REASON, out)
     lost = group.generation < 0 or not group.member_id or group.state in (PREPARING, COMPLETING)
     gc.give_up(consumer, group, list(consumer.positions), lost, out)
-    return classic.leave(consumer, group, "the consumer is being closed", out)
+    return classic.leave(consumer, group, CLOSING_REASON, out)
 
 
 def goodbye_answered(consumer: Consumer, out: Outbox) -> None:

@@ -157,10 +157,10 @@ class Membership:
     # KIP-848
     target: tuple[TopicPartition, ...] | None = None
     current: tuple[TopicPartition, ...] | None = None
+    reconciling: tuple[TopicPartition, ...] | None = None
     told_topics: tuple[str, ...] | None = None
     told_owned: tuple[TopicPartition, ...] | None = None
     heartbeat_interval_us: int = 0
-    leaving: bool = False
     # heartbeats
     heartbeat_due_us: int = 0
     heartbeat_failures: int = 0

@@ -28,14 +28,14 @@ def _joined(event: e.GroupJoined) -> str:
 
 def _assigned(event: e.PartitionsAssigned) -> str:
     if not event.partitions:
-        what = "keeps what it has" if event.owned else "has nothing to read: there are not enough partitions"
+        what = "keeps what it has" if event.owned else "was given no partition"
         return f"{event.consumer} {what} in group {event.group}."
     return f"{event.consumer} took over {_parts(event.partitions)} in group {event.group}."
 
 
 def _left(event: e.GroupLeft) -> str:
-    how = "left" if event.told else "went away without a word to"
-    stays = "" if event.told else "; it counts as a member until its session times out"
+    how = "left" if event.told else "went away from"
+    stays = "" if event.told else "; it keeps its place until its session times out"
     return f"{event.consumer} {how} group {event.group}: {event.reason.rstrip('.')}{stays}."
 
 

@@ -1,4 +1,4 @@
-"""Facts 41, 42, 44 to 46 and 48: consumers in groups, from the click to what their application sees."""
+"""Facts 41 to 46 and 48: consumers in groups, from the click to what their application sees."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from engine import commands as c
 from engine import events as e
 from engine.clients.configs import ConsumerConfig
+from engine.errors import EngineError
 from engine.view.tree import ConsumerView, MemberView
 from tests.engine.facts.scene import Scene
 
@@ -162,6 +163,81 @@ def test_fact_42_cooperative_revokes_only_what_moves_in_two_rebalances() -> None
     assert "CreateConsumer" in scene.roots(scene.happened(e.PartitionsRevoked, since=click)[0])
 
 
+# -- 43: KIP-848 ------------------------------------------------------------------------------------------------------------------
+
+
+def test_fact_43_the_default_protocol_is_still_classic_and_the_new_one_has_no_client_side_settings() -> None:
+    assert ConsumerConfig.from_map({"group.id": "billing"}).group_protocol == "classic"
+    for name in ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"):
+        with pytest.raises(EngineError, match=r"cannot be set when group\.protocol=CONSUMER"):
+            ConsumerConfig.from_map({"group.id": "billing", "group.protocol": "consumer", name: "10000"})
+
+
+def test_fact_43_the_broker_assigns_and_nobody_stands_still() -> None:
+    scene = Scene(partitions=6)
+    join(scene, "a", "b", wait=20, group_protocol="consumer")
+    assert not scene.happened(e.PartitionsDealt), "no member computes an assignment"
+    assert sorted(owned(scene, "a") + owned(scene, "b")) == list(range(6))
+    before = {name: owned(scene, name) for name in "ab"}
+    click = scene.do(c.CreateConsumer("c", ["orders"], {"group.id": "billing", "group.protocol": "consumer"}))
+    scene.wait(20)
+    assert [len(owned(scene, name)) for name in "abc"] == [2, 2, 2]
+    for name in "ab":
+        assert set(owned(scene, name)) < set(before[name]), "what does not move stays where it is"
+        assert member(scene, name).stopped_us == 0
+        assert member(scene, name).assignor == ""
+    assert {member(scene, name).generation for name in "abc"} == {3}, "the epoch of the third join"
+    assert "CreateConsumer" in scene.roots(scene.happened(e.PartitionsRevoked, since=click)[0])
+
+
+def test_fact_43_a_partition_is_handed_over_only_after_its_owner_has_let_go() -> None:
+    scene = Scene(partitions=2)
+    join(scene, "a", wait=10, group_protocol="consumer", auto_offset_reset="earliest")
+    scene.do(c.SetProcessing("a", 20_000), c.Produce("orders", "x", partition=0), c.Produce("orders", "y", partition=1))
+    scene.wait(1)
+    join(scene, "b", wait=15, group_protocol="consumer", auto_offset_reset="earliest")
+    assert owned(scene, "b") == [], "its owner's thread is not back in poll, so nothing was revoked"
+    scene.wait(40)
+    (moved,) = owned(scene, "b")
+    given_up = scene.happened(e.PartitionsRevoked, consumer="a")[0]
+    taken = [h for h in scene.happened(e.PartitionsAssigned, consumer="b") if h.event.partitions]  # type: ignore[attr-defined]
+    assert given_up.event.partitions == taken[0].event.partitions == pairs(moved)  # type: ignore[attr-defined]
+    assert given_up.at_us < taken[0].at_us
+    assert len(scene.happened(e.RecordsConsumed)) == 2, "no record is read twice"
+
+
+def test_fact_43_a_fenced_member_gives_everything_up_and_joins_anew() -> None:
+    scene = Scene(partitions=2)
+    join(scene, "a", "b", wait=15, group_protocol="consumer")
+    (mine,) = owned(scene, "a")
+    name = member(scene, "a").member_id
+    freeze = scene.do(c.PauseNode("a"))
+    scene.wait(60)
+    assert owned(scene, "b") == [0, 1]
+    scene.do(c.ResumeNode("a"))
+    scene.wait(20)
+    _, fenced = scene.first(e.MemberFenced, consumer="a", since=freeze)
+    assert fenced.error == "UNKNOWN_MEMBER_ID"
+    _, lost = scene.first(e.PartitionsLost, consumer="a", since=freeze)
+    assert lost.partitions == pairs(mine)
+    assert member(scene, "a").member_id == name, "the member ID is the process's own"
+    assert sorted(owned(scene, "a") + owned(scene, "b")) == [0, 1]
+
+
+def test_fact_43_who_stays_away_from_poll_leaves_and_comes_back() -> None:
+    scene = Scene(partitions=2)
+    join(scene, "a", "b", wait=15, group_protocol="consumer", auto_offset_reset="earliest", max_poll_interval_ms="20000")
+    (mine,) = owned(scene, "a")
+    click = scene.do(c.SetProcessing("a", 40_000), c.Produce("orders", "x", partition=mine))
+    scene.wait(30)
+    assert member(scene, "a").state == "stale"
+    assert owned(scene, "b") == [0, 1]
+    assert "SetProcessing" in scene.roots(scene.happened(e.PollIntervalExceeded, since=click)[0])
+    scene.wait(30)
+    assert scene.first(e.PartitionsLost, consumer="a")[1].partitions == pairs(mine)
+    assert len(owned(scene, "a")) == 1
+
+
 # -- 44: static members ------------------------------------------------------------------------------------------------------------
 
 
@@ -202,6 +278,21 @@ def test_fact_44_the_one_who_was_replaced_is_fenced() -> None:
     assert crashed.consumer == "a"
     assert crashed.error.startswith("FencedInstanceIdException")
     assert owned(scene, "b") == [0]
+
+
+def test_fact_44_under_kip_848_a_static_member_leaves_with_epoch_minus_two_and_keeps_its_place() -> None:
+    scene = Scene(partitions=2)
+    join(scene, "a", "b", wait=15, group_protocol="consumer", group_instance_id="{name}-1")
+    (theirs,) = owned(scene, "b")
+    click = scene.do(c.CloseClient("b"))
+    scene.wait(20)
+    assert not scene.first(e.GroupLeft, consumer="b", since=click)[1].told
+    assert len(owned(scene, "a")) == 1
+    join(scene, "b", wait=10, group_protocol="consumer", group_instance_id="b-1")
+    assert owned(scene, "b") == [theirs]
+    scene.do(c.CloseClient("b"))
+    scene.wait(60)
+    assert owned(scene, "a") == [0, 1], "until the session times out"
 
 
 # -- 45: where to begin --------------------------------------------------------------------------------------------------------------
