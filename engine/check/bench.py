@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import tracemalloc
 from collections.abc import Callable
 from time import perf_counter
@@ -10,6 +11,8 @@ from time import perf_counter
 import msgspec
 
 from engine import commands as cm
+from engine.check.bench_groups import Row, bench_join, bench_rebalance, bench_transactions
+from engine.check.pool import reports
 from engine.lab import Lab
 from engine.log.compaction import clean
 from engine.log.config import LogConfig
@@ -42,14 +45,15 @@ def run_bench() -> int:
         *bench_push(),
         *bench_compaction(),
         *bench_retention_day(),
+        *bench_join(),
+        *bench_rebalance(),
+        *bench_transactions(),
+        *bench_fuzz(),
     ]
     width = max(len(name) for name, _, _ in rows)
     for name, value, target in rows:
         print(f"{name:<{width}}  {value:>16}  {target}")
     return 0
-
-
-Row = tuple[str, str, str]
 
 
 def timed(work: Callable[[], object], rounds: int) -> float:
@@ -204,3 +208,12 @@ def bench_push() -> list[Row]:
         ("a push under load (median of 100, ten a second)", f"{sorted(sizes)[50]:,} bytes", ""),
         ("… work per push, a tenth of a second of load included", f"{seconds * 10:.1f} ms", ""),
     ]
+
+
+def bench_fuzz() -> list[Row]:
+    """Simulated clusters under faults, every invariant judged after every step."""
+    seeds, jobs = range(60), min(os.cpu_count() or 1, 2)
+    start = perf_counter()
+    for _ in reports(seeds, jobs=jobs, profile="full"):
+        pass
+    return [(f"fuzz --profile full, {jobs} processes", f"{len(seeds) / (perf_counter() - start):.1f} seeds/s", "to reach: ≥ 5")]
