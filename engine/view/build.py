@@ -15,7 +15,7 @@ from engine.clients.processor import ProcessorNode
 from engine.clients.producer import ProducerNode
 from engine.controller.node import ControllerNode
 from engine.log.partition_log import PartitionLog
-from engine.log.record_batch import CONTROL_MASK
+from engine.log.record_batch import CONTROL_MASK, TRANSACTIONAL_MASK
 from engine.log.segment import BatchEntry
 from engine.messages.base import TopicPartition
 from engine.metadata.image import MetadataImage, PartitionImage
@@ -23,6 +23,7 @@ from engine.metadata.internal_topics import INTERNAL_TOPICS
 from engine.sim.disk import Disk
 from engine.sim.kernel import Host, Kernel
 from engine.spec import broker_name
+from engine.view.batches import kind_of, tombstones_in
 from engine.view.broker_metrics import add_broker_metrics
 from engine.view.cleaner import add_cleaner_views
 from engine.view.clients import consumer_view, producer_view
@@ -303,6 +304,8 @@ def _tail(log: PartitionLog, length: int) -> list[BatchView]:
             entry.max_timestamp,
             entry.producer_id,
             bool(entry.attributes & CONTROL_MASK),
+            kind_of(entry.data) if entry.attributes & (CONTROL_MASK | TRANSACTIONAL_MASK) else "",
+            tombstones_in(entry.data) if log.config.compact and not entry.attributes & CONTROL_MASK else 0,
         )
         for entry in entries
     ]

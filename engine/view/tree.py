@@ -44,7 +44,8 @@ class NodeView(msgspec.Struct):
 
 
 class BatchView(msgspec.Struct):
-    """One batch near the end of a replica's log."""
+    """One batch near the end of a replica's log. ``kind``: "transactional", of a control batch "commit" or "abort". ``tombstones`` are
+    counted where the topic is compacted."""
 
     base_offset: int
     last_offset: int
@@ -54,6 +55,8 @@ class BatchView(msgspec.Struct):
     max_timestamp_ms: int
     producer_id: int = -1
     control: bool = False
+    kind: str = ""
+    tombstones: int = 0
 
 
 class SegmentView(msgspec.Struct):
