@@ -355,6 +355,18 @@ class CommitOffsets(Command, frozen=True, tag=True):
     name: ClientName
 
 
+class CreateProcessor(Command, frozen=True, tag=True):
+    """A read-process-write application: a consumer of ``group`` on ``input_topic`` and a producer to ``output_topic`` in one process.
+    ``configs`` are those of both; with a ``transactional.id`` it works exactly once, without at least once."""
+
+    name: ClientName
+    group: Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_CLIENT_NAME, pattern=r"^[a-zA-Z0-9._-]+\Z")]
+    input_topic: Topic
+    output_topic: Topic
+    configs: ConfigMap = {}
+    processing_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 0
+
+
 class AssignConsumer(Command, frozen=True, tag=True):
     name: ClientName
     topic: Topic
@@ -423,6 +435,7 @@ AnyCommand = (
     | CreateConsumer
     | SetProcessing
     | CommitOffsets
+    | CreateProcessor
     | AssignConsumer
     | SeekConsumer
     | PauseConsumer

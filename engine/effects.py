@@ -15,7 +15,15 @@ from engine.messages import transactions as tm
 from engine.messages.base import Request, TopicPartition
 from engine.metadata import scram
 from engine.metadata.client_quotas import entity
-from engine.world import ADMIN, World, active_segment, create_topic_request, known_partitions, running_workloads
+from engine.world import (
+    ADMIN,
+    RECORD_IDS_PER_WORKLOAD,
+    World,
+    active_segment,
+    create_topic_request,
+    known_partitions,
+    running_workloads,
+)
 
 
 def apply(world: World, command: cm.Command, text: str) -> int:
@@ -170,10 +178,6 @@ def _text(template: str | None, number: int) -> bytes | None:
     return None if template is None else template.replace("{n}", str(number)).encode()
 
 
-RECORD_IDS_PER_WORKLOAD = 1_000_000_000
-"""Each workload numbers its records from a billion of its own; all stay below 2**53, the largest that JavaScript counts exactly."""
-
-
 def _start_workload(world: World, c: cm.StartWorkload, cause: int) -> None:
     _ensure_producer(world, c.producer, cause)
     world.workloads_started += 1
@@ -223,6 +227,12 @@ def _set_processing(world: World, c: cm.SetProcessing, cause: int) -> None:
     known = world.applications.get(c.name)
     world.applications[c.name] = im.SetProcessing(c.processing_ms, known.commit_each_poll if known is not None else "")
     world.kernel.instruct(c.name, im.SetProcessing(c.processing_ms), cause)
+
+
+def _create_processor(world: World, c: cm.CreateProcessor, cause: int) -> None:
+    host = world.kernel.add_host(c.name, "processor")
+    world.processors[c.name] = c
+    world.kernel.start(c.name, world.make_node(host), cause)
 
 
 def _assign(world: World, c: cm.AssignConsumer, cause: int) -> None:
@@ -283,6 +293,7 @@ EFFECTS: dict[type[cm.Command], Callable[[World, Any, int], None]] = {
     cm.CreateConsumer: _create_consumer,
     cm.SetProcessing: _set_processing,
     cm.CommitOffsets: lambda w, c, cause: w.kernel.instruct(c.name, im.CommitOffsets(), cause),
+    cm.CreateProcessor: _create_processor,
     cm.AssignConsumer: _assign,
     cm.SeekConsumer: _seek,
     cm.PauseConsumer: _pause_consumer,

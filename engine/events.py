@@ -376,6 +376,14 @@ class ProducerFenced(Event, frozen=True, gc=False, tag=True):
     error: str
 
 
+class ProcessingAborted(Event, frozen=True, gc=False, tag=True):
+    """A read-process-write application gives up what it has just done and goes back to its last committed offsets."""
+
+    consumer: str
+    group: str
+    record_count: int
+
+
 class TransactionCallRefused(Event, frozen=True, gc=False, tag=True):
     """A transactional method threw: it does not fit the producer's state. ``call``: "init", "begin", "commit", "abort" or "offsets"."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from engine import commands as cm
 from engine import limits
 from engine.clients.configs import ConsumerConfig, ProducerConfig
+from engine.clients.processor import split_configs
 from engine.clients.producer import ProducerNode
 from engine.errors import EngineError
 from engine.sim.kernel import Host
@@ -171,6 +172,13 @@ def _check_create_consumer(world: World, command: cm.CreateConsumer) -> None:
             field="commit_each_poll",
             code="INVALID_GROUP_ID",
         )
+
+
+def _check_create_processor(world: World, command: cm.CreateProcessor) -> None:
+    _check_new_client(world, command.name, "name")
+    if command.input_topic == command.output_topic:
+        raise EngineError("output_topic: must be another topic, or the processor feeds itself for ever.", field="output_topic")
+    split_configs(command.configs, command.group)
 
 
 def _check_uses_producer(world: World, name: str) -> None:
@@ -338,6 +346,7 @@ CHECKS: dict[type[cm.Command], Callable[[World, Any], None]] = {
     cm.AlterQuota: _check_quota,
     cm.CreateProducer: _check_create_producer,
     cm.CreateConsumer: _check_create_consumer,
+    cm.CreateProcessor: _check_create_processor,
     cm.Produce: _check_produce,
     cm.StartWorkload: _check_start_workload,
     cm.StopWorkload: _check_stop_workload,

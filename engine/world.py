@@ -13,6 +13,7 @@ from engine import limits
 from engine.broker.node import BrokerNode
 from engine.clients.admin import AdminNode
 from engine.clients.consumer import ConsumerNode
+from engine.clients.processor import ProcessorNode
 from engine.clients.producer import ProducerNode
 from engine.controller.node import ControllerNode
 from engine.errors import EngineError
@@ -29,7 +30,10 @@ from engine.view.metrics import MetricsTracker
 
 ADMIN = "admin"
 SERVERS = ("broker", "controller")
-CLIENTS = ("producer", "consumer")
+CLIENTS = ("producer", "consumer", "processor")
+RECORD_IDS_PER_WORKLOAD = 1_000_000_000
+"""Each workload and each processor numbers its records from a billion of its own; all stay below 2**53, the largest that JavaScript
+counts exactly."""
 
 
 @dataclass(slots=True)
@@ -45,6 +49,7 @@ class World:
     consumer_topics: dict[str, list[str]]
     workloads_started: int
     applications: dict[str, im.SetProcessing] = field(default_factory=dict)
+    processors: dict[str, cm.CreateProcessor] = field(default_factory=dict)
 
     def make_node(self, host: Host) -> Node:
         """A fresh process for this host."""
@@ -61,7 +66,16 @@ class World:
             return ProducerNode(host.name, brokers, dict(self.client_configs[host.name]))
         if host.kind == "consumer":
             return ConsumerNode(host.name, brokers, dict(self.client_configs[host.name]))
+        if host.kind == "processor":
+            return self._make_processor(self.processors[host.name], brokers)
         return AdminNode(host.name, brokers)
+
+    def _make_processor(self, made: cm.CreateProcessor, brokers: tuple[int, ...]) -> ProcessorNode:
+        self.workloads_started += 1
+        return ProcessorNode(
+            made.name, brokers, dict(made.configs), made.group, made.input_topic, made.output_topic, made.processing_ms,
+            self.workloads_started * RECORD_IDS_PER_WORKLOAD,
+        )  # fmt: skip
 
 
 def check_spec(spec: ClusterSpec) -> None:
@@ -167,7 +181,10 @@ def topics_ready(world: World) -> bool:
 
 
 def producers(world: World) -> list[ProducerNode]:
-    return [host.node for host in world.kernel.hosts.values() if isinstance(host.node, ProducerNode)]
+    """Those inside of processors, too."""
+    nodes = [host.node for host in world.kernel.hosts.values()]
+    found = [node.producer if isinstance(node, ProcessorNode) else node for node in nodes]
+    return [node for node in found if isinstance(node, ProducerNode)]
 
 
 def stored_bytes(world: World) -> int:

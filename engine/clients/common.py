@@ -373,7 +373,7 @@ class ClientNode(ABC):
 
     def start(self, out: Outbox) -> None:
         """Connects and asks for metadata. Answers to the process before this one match nothing."""
-        self.connections.next_correlation_id = out.now + 1
+        self.connections.next_correlation_id += out.now
         self._proceed(out)
 
     @abstractmethod

@@ -58,6 +58,7 @@ _COMMON = (
     ConfigKey("sasl.mechanism", "string", "GSSAPI", allowed=("GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512")),
 )
 
+COMMON_KEYS = _keys(*_COMMON)
 PRODUCER_KEYS = _keys(
     *_COMMON,
     ConfigKey("acks", "string", "all", allowed=("all", "-1", "0", "1")),

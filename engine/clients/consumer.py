@@ -16,7 +16,7 @@ from engine.clients import group_coordinator as gc
 from engine.clients import offsets_manager as offsets
 from engine.clients.common import COMMON_HANDLERS, ClientNode, Connection, Handler, InFlight
 from engine.clients.configs import ConsumerConfig
-from engine.clients.consumer_state import NEVER_US, Consumer, ConsumerTimer, Membership, MemberTimer, ProcessingTimer
+from engine.clients.consumer_state import NEVER_US, CommitCall, Consumer, ConsumerTimer, Membership, MemberTimer, ProcessingTimer
 from engine.clients.position import INITIALISING, Position
 from engine.events import ConsumerFailed, ConsumerPositioned, ProcessingSet
 from engine.messages.base import Message, Timer, TopicPartition
@@ -69,6 +69,9 @@ class ConsumerNode(Consumer):
         handler = _HANDLERS.get(type(body))
         if handler is not None:
             handler(self, source, body, out)
+
+    def drive_commit(self, group: Membership, call: CommitCall, out: Outbox) -> bool:
+        return offsets.drive(self, group, call, out)
 
     def _topic_refused(self, topic: str, error: str, out: Outbox) -> None:
         """``poll`` throws it, whatever else it might have returned."""

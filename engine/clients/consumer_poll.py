@@ -93,7 +93,7 @@ def _poll(consumer: Consumer, out: Outbox) -> None:
 
 def _return_from_poll(consumer: Consumer, works: list[Work], out: Outbox) -> None:
     application = consumer.application
-    if application.processing_us:
+    if application.processing_us or application.counts_all:
         application.todo.extend(works)
     if application.commit_each_poll == COMMIT_BEFORE and consumer.group is not None:
         out.because(works[-1].cause)
@@ -132,6 +132,8 @@ def _finish_step(consumer: Consumer, out: Outbox) -> None:
         topic, partition = work.partition
         out.because(work.cause)
         number = out.emit(RecordsProcessed(consumer.name, topic, partition, done[0], done[-1], work.leader_epoch, len(done)))
+        consumer.work_done(work, done, out)
+        out.because(number)
         if rest:
             application.todo.appendleft(Work(work.partition, work.leader_epoch, rest, number))
 
@@ -169,7 +171,7 @@ def _await_commit(consumer: Consumer, out: Outbox) -> None:
     """A ``CommitFailedException`` is logged and the loop goes on: the next ``poll`` joins again."""
     application, group = consumer.application, consumer.group
     call = application.commit
-    if group is None or call is None or not offsets.drive(consumer, group, call, out):
+    if group is None or call is None or not consumer.drive_commit(group, call, out):
         return
     application.commit = None
     if application.state == COMMITTING:  # and not crashed

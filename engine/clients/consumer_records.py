@@ -173,7 +173,8 @@ def _hand_part(
     epoch = header.partition_leader_epoch
     _consumed(consumer, partition, part[0].offset, part[-1].offset, epoch, len(part), out)
     _remember(consumer, partition, part[-LAST_RECORDS:])
-    if consumer.application.processing_us:
+    consumer.taken(partition, part)
+    if consumer.application.processing_us or consumer.application.counts_all:
         works.append(Work(partition, epoch, tuple([record.offset for record in part]), out.cause))
     else:
         works.append(Work(partition, epoch, (), out.cause))

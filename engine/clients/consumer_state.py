@@ -14,6 +14,7 @@ import msgspec
 from engine.clients.common import ClientNode
 from engine.clients.configs import ConsumerConfig
 from engine.clients.position import FETCHING, VALIDATING, ConsumedRecord, Position
+from engine.log.record_batch import Record
 from engine.messages.base import Timer, TopicPartition
 from engine.messages.groups import JoinGroupResponse, OffsetAndMetadata
 from engine.sim.outbox import Outbox
@@ -99,12 +100,14 @@ class SentCommit(msgspec.Struct, frozen=True, gc=False):
 @dataclass(slots=True)
 class Application:
     """The program around the poll loop. ``processing_us`` for each record; ``commit_each_poll`` "", "before" or "after"; ``todo`` is
-    what the last poll returned and is not processed yet, ``step`` how many records the running timer stands for."""
+    what the last poll returned and is not processed yet, ``step`` how many records the running timer stands for. ``counts_all``: each
+    record is told of as processed even where that takes no time."""
 
     state: str = POLLING
     processing_us: int = 0
     processing_cause: int = 0
     commit_each_poll: str = ""
+    counts_all: bool = False
     todo: deque[Work] = field(default_factory=deque)
     step: int = 0
     commit: CommitCall | None = None
@@ -196,6 +199,16 @@ class Consumer(ClientNode):
         in the same instant."""
         application = self.application
         return self.group is not None or application.processing_us > 0 or bool(self.buffer) or application.state != POLLING
+
+    def taken(self, partition: TopicPartition, records: list[Record]) -> None:
+        """A hook: a poll returns these."""
+
+    def work_done(self, work: Work, done: tuple[int, ...], out: Outbox) -> None:
+        """A hook: the application is through with the records at these offsets."""
+
+    def drive_commit(self, group: Membership, call: CommitCall, out: Outbox) -> bool:
+        """What ``commitSync`` does for the application. Returns whether it has come to its end."""
+        raise NotImplementedError
 
     def wake_at(self, at_us: int, out: Outbox) -> None:
         """The group's one timer; a wake-up that turns out too early arms the next."""

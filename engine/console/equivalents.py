@@ -267,6 +267,7 @@ _LINES: dict[type[Command], Callable[[Any], str]] = {
     c.CreateConsumer: _consumer,
     c.SetProcessing: lambda v: f"Thread.sleep({v.processing_ms});    // for each record, in {v.name}: no tool does this",
     c.CommitOffsets: lambda v: f"consumer.commitSync();    // in {v.name}: no tool does this",
+    c.CreateProcessor: lambda v: f"systemctl start {v.name}    # an application of yours: {v.input_topic} to {v.output_topic}",
     c.AssignConsumer: _assign,
     c.SeekConsumer: _seek,
     c.PauseConsumer: lambda v: f"kill -{'STOP' if v.paused else 'CONT'} {_process(v.name)}",

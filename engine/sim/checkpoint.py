@@ -138,7 +138,7 @@ def _generate(cls: type) -> Copier:
 
 # -- the durable form --------------------------------------------------------------------------------------------------------
 
-_LIST, _DICT, _TUPLE, _SET, _SEQUENCE, _DEQUE, _FROZENSET, _OBJECT, _BLOB = range(9)
+_LIST, _DICT, _TUPLE, _SET, _SEQUENCE, _DEQUE, _FROZENSET, _OBJECT, _BLOB, _ENUM = range(10)
 BLOB_FROM_BYTES = 64
 """Byte strings from this size on are stored once however many replicas share them."""
 
@@ -167,6 +167,8 @@ class _Writer:
             return [_SEQUENCE, *map(self.plain, value)]
         if cls is deque:
             return [_DEQUE, value.maxlen, *map(self.plain, value)]
+        if issubclass(cls, enum.Enum):
+            return [_ENUM, self.index_of(cls), value.value]
         return [_OBJECT, self.index_of(cls), *[self.plain(getattr(value, name)) for name in _field_names(cls)]]
 
     def index_of(self, cls: type) -> int:
@@ -178,6 +180,8 @@ class _Writer:
 
 
 def _field_names(cls: type) -> list[str]:
+    if issubclass(cls, enum.Enum):
+        return [member.name for member in cls]
     if issubclass(cls, msgspec.Struct):
         return list(cls.__struct_fields__)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
@@ -222,6 +226,8 @@ def _read(value: Any, classes: list[type], blobs: list[bytes]) -> Any:
     kind = value[0]
     if kind == _BLOB:
         return blobs[value[1]]
+    if kind == _ENUM:
+        return classes[value[1]](value[2])
     if kind == _OBJECT:
         cls = classes[value[1]]
         parts = [_read(part, classes, blobs) for part in value[2:]]

@@ -219,6 +219,7 @@ _PHRASES: dict[type[Command], Callable[[Any], str]] = {
     c.CreateConsumer: _consumer,
     c.SetProcessing: _processing,
     c.CommitOffsets: lambda v: f"let {v.name} commit its offsets",
+    c.CreateProcessor: lambda v: f"start processor {v.name} from {v.input_topic} to {v.output_topic} in group {v.group}",
     c.AssignConsumer: lambda v: f"let {v.name} read {v.topic}, partitions {', '.join(map(str, v.partitions)) or 'none'}",
     c.SeekConsumer: _seek,
     c.PauseConsumer: lambda v: f"{'pause' if v.paused else 'resume'} consumer {v.name}",

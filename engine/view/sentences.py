@@ -445,6 +445,9 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
         f"{v.producer} is fenced: a newer producer uses the transactional ID {v.transactional_id} "
         f"(it held producer ID {v.producer_id}, epoch {v.producer_epoch}; {v.error})."
     ),
+    e.ProcessingAborted: lambda v: (
+        f"{v.consumer} gives up {plural(v.record_count, 'record')} that it has processed and goes back to what group {v.group} has committed."
+    ),
     e.TransactionCallRefused: lambda v: f"{v.producer} could not call {_CALLS.get(v.call, v.call)}: {v.error}.",
     e.TransactionFailed: lambda v: (
         f"{v.producer} cannot go on with transactional ID {v.transactional_id} and can only be closed: {v.error}."

@@ -172,6 +172,11 @@ SAMPLES: list[tuple[Command, str, str]] = [
         "Thread.sleep(1000);    // for each record, in r: no tool does this",
     ),
     (c.CommitOffsets("r"), "let r commit its offsets", "consumer.commitSync();    // in r: no tool does this"),
+    (
+        c.CreateProcessor("copy", "g", "orders", "copies"),
+        "start processor copy from orders to copies in group g",
+        "systemctl start copy    # an application of yours: orders to copies",
+    ),
     (c.PauseConsumer("r"), "pause consumer r", "kill -STOP $(pgrep -f r)"),
     (c.CloseClient("r"), "close r", "kill -INT $(pgrep -f r)"),
 ]
