@@ -138,7 +138,7 @@ def tell_finding(profile: str, report: Report, mutants: tuple[str, ...], folder:
     campaign = PROFILES[profile].campaign(report.seed, mutants, ())
     campaign.run()
     script = campaign.script()
-    transcript = finding.describe(profile, report, script, finding.shrink_violation(script, report.invariant))
+    transcript = finding.describe(profile, report, script, finding.shrink_violation(script, report))
     print(write_transcript(transcript))
     if folder is not None and not mutants:
         print(f"Written to {finding.save(transcript, folder, f'{profile}-{report.seed}')}; a test replays it until it is clean.")

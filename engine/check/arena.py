@@ -6,6 +6,7 @@ judged is the same for all, and lies here.
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -38,12 +39,13 @@ DRAIN_US = 240_000_000
 DRAIN_STEP_US = 2_000_000
 FORMING_STEP_US = 100_000
 
+_NAMES = re.compile(r"[\w.-]*\d[\w.,-]*")
 Listener = Callable[[list[Happening]], None]
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What one run held. ``violation`` "" is a clean one, ``invariant`` the name of what broke. ``licences``: why how many partitions
-    were excused a loss."""
+    """What one run held. ``violation`` "" is a clean one, ``invariant`` the name of what broke, ``shape`` the complaint without its names
+    and numbers. ``licences``: why how many partitions were excused a loss."""
 
     seed: int
     violation: str
@@ -54,6 +56,7 @@ class Report(msgspec.Struct, frozen=True):
     invariant: str = ""
     at_us: int = 0
     licences: dict[str, int] = {}
+    shape: str = ""
 
 
 class Arena:
@@ -231,19 +234,20 @@ class Arena:
 
     def report(self, run: Callable[[], None]) -> Report:
         """Runs it, and tells what came of it."""
-        violation, invariant, at_us = "", "", 0
+        violation, invariant, shape, at_us = "", "", "", 0
         try:
             run()
         except Violation as broken:
-            violation, invariant, at_us = str(broken), broken.invariant, self.now
+            violation, invariant, shape, at_us = str(broken), broken.invariant, _NAMES.sub("#", broken.detail), self.now
         except Exception as crash:  # noqa: BLE001 - a node that crashes is a finding like any other, with its seed
             violation = f"Crash at {self.now} µs: {type(crash).__name__}: {crash} ({_where(crash)})"
-            invariant, at_us = f"Crash {type(crash).__name__} {_where(crash)}", self.now
+            invariant = shape = f"Crash {type(crash).__name__} {_where(crash)}"
+            at_us = self.now
         kernel = self.world.kernel
         counts = {**self.oracle.counts, **self.counts}
         trace = f"{kernel.trace & (1 << 64) - 1:016x}"
         licences = {**self.oracle.licences(), **self.groups.licences}
-        return Report(self.seed, violation, counts, trace, kernel.deliveries, kernel.now, invariant, at_us, licences)
+        return Report(self.seed, violation, counts, trace, kernel.deliveries, kernel.now, invariant, at_us, licences, shape)
 
 
 def run_script(script: Script, listeners: tuple[Listener, ...] = ()) -> Report:

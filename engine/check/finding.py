@@ -11,14 +11,14 @@ from engine.check.script import CLEAN, Script, Transcript, write_transcript
 from engine.check.shrink import BUDGET_RUNS, Shrunk, shrink
 
 
-def shrink_violation(script: Script, invariant: str, budget: int = BUDGET_RUNS) -> Shrunk:
-    """The smallest script found in which the same invariant breaks; under a mutant, only what the mutant is to blame for (unless the
-    script breaks without it too)."""
+def shrink_violation(script: Script, found: Report, budget: int = BUDGET_RUNS) -> Shrunk:
+    """The smallest script found in which the same invariant breaks in the same words; under a mutant, only what the mutant is to blame
+    for (unless the script breaks without it too)."""
     blame = bool(script.spec.mutants) and not run_script(without_mutants(script)).violation
 
     def broken(candidate: Script) -> int:
         report = run_script(candidate)
-        if report.invariant != invariant:
+        if (report.invariant, report.shape) != (found.invariant, found.shape):
             return -1
         if blame and run_script(without_mutants(candidate)).violation:
             return -1

@@ -134,7 +134,10 @@ class Groups:
         if self.oracle.licensed(CONSUMER_OFFSETS):
             return
         for group, consumers in _alive(world).items():
-            if any(node.application.commit_each_poll == COMMIT_BEFORE for node in consumers):
+            if any(
+                node.application.commit_each_poll == COMMIT_BEFORE or node.settings.auto_offset_reset != "earliest"
+                for node in consumers
+            ):
                 continue
             names = {name for name, configs in world.client_configs.items() if configs.get("group.id") == group}
             committed_only = consumers[0].settings.isolation_level == "read_committed"

@@ -144,10 +144,11 @@ def _fetch(consumer: Consumer, broker: int, partitions: list[TopicPartition], ou
         return
     settings = consumer.settings
     items: list[FetchItem] = []
+    asked: list[int] = []
     for partition in partitions:
         position = consumer.positions[partition]
         position.busy = True
-        position.asked = position.position
+        asked.append(position.position)
         topic_id = consumer.metadata.topics[partition.topic].topic_id
         items.append(
             FetchItem(
@@ -158,7 +159,7 @@ def _fetch(consumer: Consumer, broker: int, partitions: list[TopicPartition], ou
         consumer.connections.new_correlation_id(), -1, -1, settings.fetch_max_wait_ms, settings.fetch_min_bytes,
         settings.fetch_max_bytes, tuple(items), settings.isolation_level, settings.client_rack, consumer.name,
     )  # fmt: skip
-    consumer.connections.send(broker, request, "fetch", out, partitions=tuple(partitions))
+    consumer.connections.send(broker, request, "fetch", out, items=tuple(asked), partitions=tuple(partitions))
 
 
 # -- answers ------------------------------------------------------------------------------------------------------------
@@ -250,10 +251,11 @@ def take_fetched(consumer: Consumer, entry: InFlight, body: FetchResponse, out: 
                 trouble(consumer, partition, consumer.positions[partition], body.error, out)
     heard = out.cause
     polls = consumer.polls
+    asked = dict(zip(entry.partitions, entry.items, strict=True))
     for result in body.results:
         position = consumer.positions.get(result.partition)
-        if position is None or position.state != FETCHING or position.asked != position.position:
-            continue  # a seek or a new assignment came between
+        if position is None or position.state != FETCHING or asked.get(result.partition) != position.position:
+            continue  # a seek or a new assignment came between, perhaps with a fetch of its own to another broker
         if position.paused and not polls:
             continue
         if result.error != "NONE":

@@ -49,7 +49,7 @@ def test_a_mutant_shrinks_to_a_handful_of_commands(mutant: str, seed: int) -> No
         if report.violation:
             break
         seed += 1
-    shrunk = shrink_violation(campaign.script(), report.invariant)
+    shrunk = shrink_violation(campaign.script(), report)
     assert len(shrunk.script.steps) <= FEW_COMMANDS
     assert run_script(shrunk.script).invariant == report.invariant
     assert run_script(without_mutants(shrunk.script)).violation == ""
