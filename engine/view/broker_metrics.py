@@ -5,6 +5,8 @@ A percentile is an attribute of its metric in JMX and part of the name here: ``â
 
 from __future__ import annotations
 
+from functools import cache
+
 from engine.broker import meters
 from engine.broker.meters import CONSUMER_TIME, FIRST_REQUEST, FOLLOWER_TIME, PRODUCE_TIME, REQUEST_NAMES
 from engine.broker.node import BrokerNode
@@ -17,6 +19,8 @@ from engine.view.tree import TopicView
 TOPIC_METRICS = "kafka.server:type=BrokerTopicMetrics,name="
 REQUEST_METRICS = "kafka.network:type=RequestMetrics,name="
 REPLICA_MANAGER = "kafka.server:type=ReplicaManager,name="
+PRODUCER_IDS = REPLICA_MANAGER + "ProducerIdCount"
+OFFLINE_REPLICAS = REPLICA_MANAGER + "OfflineReplicaCount"
 CONTROLLER = "kafka.controller:type=KafkaController,name="
 FETCHER_MANAGER = "kafka.server:type=ReplicaFetcherManager,name=MaxLag,clientId=Replica"
 CLEANER_MANAGER = "kafka.log:type=LogCleanerManager,name="
@@ -44,7 +48,7 @@ SHOWN_THROTTLE_US = 60_000_000
 def add_broker_metrics(found: Found, kernel: Kernel, image: MetadataImage, topics: dict[str, TopicView]) -> None:
     for name, _ in _TOPIC_COUNTERS:
         found[TOPIC_METRICS + name] = 0.0
-    found[REPLICA_MANAGER + "OfflineReplicaCount"] = 0
+    found[OFFLINE_REPLICAS] = 0
     for host in kernel.hosts.values():
         node = host.node
         if isinstance(node, BrokerNode):
@@ -55,23 +59,37 @@ def add_broker_metrics(found: Found, kernel: Kernel, image: MetadataImage, topic
     _lag(found, topics)
 
 
-def _sum(found: Found, name: str, broker: int, value: float) -> None:
-    found[name] = round(found.get(name, 0.0) + value, 3)
-    found[f"{name},broker={broker}"] = round(value, 3)
+@cache
+def _topic_names(broker: int) -> tuple[tuple[str, str, int], ...]:
+    """Of all brokers, of this one, and where it counts."""
+    return tuple((TOPIC_METRICS + name, f"{TOPIC_METRICS}{name},broker={broker}", counter) for name, counter in _TOPIC_COUNTERS)
+
+
+@cache
+def _request_names(broker: int) -> tuple[tuple[str, str, int], ...]:
+    """The same for the requests by kind; those that are not timed are shown of all brokers only."""
+    shown = [(f"{REQUEST_METRICS}RequestsPerSec,request={request}", request) for request in REQUEST_NAMES]
+    return tuple(
+        (name, f"{name},broker={broker}" if request in _TIMED else "", position)
+        for position, (name, request) in enumerate(shown, FIRST_REQUEST)
+    )
 
 
 def _traffic(found: Found, node: BrokerNode, now_us: int) -> None:
     broker = node.broker_id
     rates = node.meters.rates(now_us)
-    for name, counter in _TOPIC_COUNTERS:
-        _sum(found, TOPIC_METRICS + name, broker, rates[counter])
-    for position, request in enumerate(REQUEST_NAMES, FIRST_REQUEST):
-        if rates[position]:
-            name = f"{REQUEST_METRICS}RequestsPerSec,request={request}"
-            if request in _TIMED:
-                _sum(found, name, broker, rates[position])
-            else:
-                found[name] = round(found.get(name, 0.0) + rates[position], 3)
+    for name, own, counter in _topic_names(broker):
+        rate = rates[counter]
+        if rate:
+            found[name] = round(found[name] + rate, 3)
+            rate = round(rate, 3)
+        found[own] = rate
+    for name, own, counter in _request_names(broker):
+        rate = rates[counter]
+        if rate:
+            found[name] = round(found.get(name, 0.0) + rate, 3)
+            if own:
+                found[own] = round(rate, 3)
     for request in _TIMED:
         times = node.meters.total_times_ms(request)
         if times is not None:
@@ -103,8 +121,10 @@ def _replication_rate(node: BrokerNode, throttle: Throttle, now_ms: int) -> floa
 def _storage(found: Found, node: BrokerNode) -> None:
     broker = node.broker_id
     producers = sum([len(replica.log.producer_state.producers) for replica in node.partitions.values()])
-    _sum(found, REPLICA_MANAGER + "ProducerIdCount", broker, producers)
-    _sum(found, REPLICA_MANAGER + "OfflineReplicaCount", broker, len(node.partitions) if node.failed else 0)
+    offline = len(node.partitions) if node.failed else 0
+    for name, count in ((PRODUCER_IDS, producers), (OFFLINE_REPLICAS, offline)):
+        found[name] = found.get(name, 0.0) + count
+        found[f"{name},broker={broker}"] = count
     if node.cleaner.checkpoints or node.cleaner.uncleanable:
         found[f"{CLEANER_MANAGER}uncleanable-partitions-count,broker={broker}"] = len(node.cleaner.uncleanable)
 
