@@ -216,7 +216,10 @@ class Kernel:
         return host
 
     def remove_host(self, name: str) -> None:
-        """A client that left for good. What it sent still arrives."""
+        """A client that left for good. What it sent still arrives; a namesake that comes later has a network of its own."""
+        for pair, link in self.links.items():
+            if name in pair:
+                link.cut, link.delay_us, link.loss_ppm = False, 0, 0
         self.timers = {key: seq for key, seq in self.timers.items() if key[0] != name}
         self.queue[:] = [entry for entry in self.queue if entry[2] != name]
         heapify(self.queue)

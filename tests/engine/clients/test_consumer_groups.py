@@ -78,6 +78,32 @@ def test_a_frozen_member_comes_back_as_a_zombie_whose_commit_fails() -> None:
     assert "PauseNode" in scene.roots(scene.happened(e.MemberLeft, consumer="a")[0])
 
 
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_zombie_that_commits_nothing_learns_by_its_heartbeat(protocol: str) -> None:
+    scene = Scene(partitions=2)
+    join(scene, "a", "b", wait=15, enable_auto_commit="false", group_protocol=protocol)
+    freeze = scene.do(c.PauseNode("a"))
+    scene.wait(60)
+    scene.do(c.ResumeNode("a"))
+    scene.wait(15)
+    _, fenced = scene.first(e.MemberFenced, consumer="a", since=freeze)
+    assert fenced.error == "UNKNOWN_MEMBER_ID"
+    assert "eartbeat" in fenced.request
+    assert len(scene.happened(e.PartitionsLost, consumer="a", since=freeze)) == 1
+    assert sorted(owned(scene, "a") + owned(scene, "b")) == [0, 1]
+
+
+def test_a_closed_clients_cut_network_does_not_wait_for_its_namesake() -> None:
+    scene = Scene()
+    join(scene, "a", auto_offset_reset="earliest")
+    scene.do(c.CutNetwork("a"), c.CloseClient("a"))
+    scene.wait(40)
+    assert "a" not in scene.view.consumers, "close gives up after thirty seconds"
+    scene.produce("x")
+    join(scene, "a", auto_offset_reset="earliest", wait=60)
+    assert consumer(scene, "a").consumed == 1
+
+
 def test_a_short_freeze_is_not_noticed() -> None:
     scene = Scene(partitions=2)
     join(scene, "a", "b")
