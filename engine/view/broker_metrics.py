@@ -75,6 +75,12 @@ def _request_names(broker: int) -> tuple[tuple[str, str, int], ...]:
     )
 
 
+@cache
+def _time_names(request: str, broker: int) -> tuple[str, str]:
+    name = f"{REQUEST_METRICS}TotalTimeMs,request={request}"
+    return f"{name},attribute=50thPercentile,broker={broker}", f"{name},attribute=99thPercentile,broker={broker}"
+
+
 def _traffic(found: Found, node: BrokerNode, now_us: int) -> None:
     broker = node.broker_id
     rates = node.meters.rates(now_us)
@@ -93,9 +99,8 @@ def _traffic(found: Found, node: BrokerNode, now_us: int) -> None:
     for request in _TIMED:
         times = node.meters.total_times_ms(request)
         if times is not None:
-            name = f"{REQUEST_METRICS}TotalTimeMs,request={request}"
-            found[f"{name},attribute=50thPercentile,broker={broker}"] = times[0]
-            found[f"{name},attribute=99thPercentile,broker={broker}"] = times[1]
+            median, tail = _time_names(request, broker)
+            found[median], found[tail] = times
 
 
 def _quotas(found: Found, node: BrokerNode, now_us: int) -> None:
