@@ -17,6 +17,7 @@ from engine.events import Event, Happening
 
 SPANS_KEPT = 240
 REBALANCES_KEPT = 12
+MAX_REASON = 200
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
@@ -39,11 +40,13 @@ class Rebalance(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class GroupLog:
-    """``spans`` by their beginning. ``reason``: of the rebalance that goes on."""
+    """``spans`` by their beginning. ``reason``: of the rebalance that goes on; ``bumped_us`` and ``epoch`` under KIP-848, -1: none does."""
 
     spans: list[Span] = field(default_factory=list)
     rebalances: list[Rebalance] = field(default_factory=list)
     reason: str = ""
+    bumped_us: int = -1
+    epoch: int = -1
 
 
 @dataclass(slots=True)
@@ -149,9 +152,30 @@ def _began(tracker: OwnershipTracker, at_us: int, event: e.GroupRebalanceStarted
 
 
 def _ended(tracker: OwnershipTracker, at_us: int, event: e.GroupRebalanced) -> None:
-    known = tracker.log(event.group)
-    known.rebalances.append(Rebalance(at_us, event.generation, known.reason, event.took_us))
+    _note(tracker.log(event.group), at_us, event.generation, event.took_us)
+
+
+def _note(known: GroupLog, at_us: int, epoch: int, took_us: int) -> None:
+    known.rebalances.append(Rebalance(at_us, epoch, known.reason, took_us))
     del known.rebalances[:-REBALANCES_KEPT]
+
+
+def _bumped(tracker: OwnershipTracker, at_us: int, event: e.GroupEpochBumped) -> None:
+    known = tracker.log(event.group)
+    if known.bumped_us < 0:
+        known.bumped_us, known.reason = at_us, event.reason
+    elif event.reason not in known.reason:
+        known.reason = f"{known.reason}; {event.reason}"[:MAX_REASON]
+    known.epoch = event.epoch
+
+
+def _settled(tracker: OwnershipTracker, at_us: int, event: e.GroupStateChanged) -> None:
+    """Under KIP-848 a rebalance is over when every member follows the target."""
+    known = tracker.groups.get(event.group)
+    if known is None or known.bumped_us < 0 or event.new not in ("Stable", "Empty"):
+        return
+    _note(known, at_us, known.epoch, at_us - known.bumped_us)
+    known.bumped_us = -1
 
 
 def _deleted(tracker: OwnershipTracker, at_us: int, event: e.GroupDeleted) -> None:
@@ -170,5 +194,7 @@ _OBSERVE: dict[type[Event], Callable[[OwnershipTracker, int, Any], None]] = {
     e.NodeResumed: _resumed,
     e.GroupRebalanceStarted: _began,
     e.GroupRebalanced: _ended,
+    e.GroupEpochBumped: _bumped,
+    e.GroupStateChanged: _settled,
     e.GroupDeleted: _deleted,
 }

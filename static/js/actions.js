@@ -197,6 +197,7 @@ export function entriesFor(id, lab) {
   const view = lab.store.view;
   if (!view) return [];
   if (id.includes(">")) return linkEntries(id, view);
+  if (id.startsWith("group:")) return groupEntries(id.slice(6), lab);
   const replica = /^(.+)-(\d+)@(\d+)$/.exec(id);
   if (replica) return replicaEntries(replica[1], Number(replica[2]), Number(replica[3]), lab);
   const node = view.nodes[id];
@@ -291,8 +292,14 @@ function replicaEntries(topic, partition, broker, lab) {
       form: "AddPartitions",
       preset: { topic, count: Object.keys(view.topics[topic]?.partitions ?? {}).length + 1 },
     },
+    {
+      label: "Delete records…",
+      form: "DeleteRecords",
+      preset: { topic, partition, offset: Math.max(part?.high_watermark ?? 0, 0) },
+    },
     { label: `Delete ${topic}`, command: { type: "DeleteTopic", topic } },
   ];
+  for (const open of part?.open_transactions ?? []) entries.push(...hangingEntries(topic, partition, open, view));
   const node = view.nodes[`broker-${broker}`];
   if (node?.status === "down")
     entries.push({
@@ -302,19 +309,80 @@ function replicaEntries(topic, partition, broker, lab) {
   return entries;
 }
 
+/** A transaction that its coordinator does not mean to end. @param {string} topic @param {number} partition @param {any} open @param {any} view @returns {Entry[]} */
+function hangingEntries(topic, partition, open, view) {
+  const known = Object.values(view.transactions).find((one) => one.producer_id === open.producer_id);
+  if (known?.partitions.includes(`${topic}-${partition}`)) return [];
+  const { producer_id, producer_epoch } = open;
+  return [
+    {
+      label: `Abort the hanging transaction of producer ${producer_id}`,
+      command: { type: "AbortHangingTransaction", topic, partition, producer_id, producer_epoch },
+    },
+  ];
+}
+
+/** @param {string} name @param {any} lab @returns {Entry[]} */
+function groupEntries(name, lab) {
+  const view = lab.store.view;
+  const group = view.groups[name];
+  if (!group) return [];
+  const at = group.offsets[0];
+  const topic = group.members[0]?.topics[0] ?? at?.topic;
+  /** @type {Entry[]} */
+  const entries = [
+    { label: "Show the group", run: () => lab.openGroup(name) },
+    {
+      label: "A consumer more…",
+      form: "CreateConsumer",
+      preset: { group_id: name, ...(topic ? { topics: topic } : {}) },
+    },
+    {
+      label: "Describe it in the console",
+      run: () => lab.runLine(`kafka-consumer-groups.sh --describe --group ${name}`),
+    },
+  ];
+  if (group.members.length) return entries;
+  entries.push(
+    { label: "", rule: true },
+    {
+      label: "Set an offset…",
+      form: "AlterGroupOffsets",
+      preset: { group: name, topic, partition: at?.partition ?? 0, offset: Math.max(at?.committed ?? 0, 0) },
+    },
+    { label: "Delete the group", command: { type: "DeleteGroup", group: name } },
+  );
+  return entries;
+}
+
 /** @param {string} name @param {any} view @returns {Entry[]} */
 function producerEntries(name, view) {
   const running = view.producers[name].workloads.filter((/** @type {any} */ load) => load.running);
+  const transactional = view.producers[name].configs["transactional.id"];
+  /** @type {Entry[]} */
+  const calls = transactional
+    ? [
+        { label: "Begin a transaction", command: { type: "BeginTransaction", producer: name } },
+        { label: "Commit it", command: { type: "CommitTransaction", producer: name } },
+        { label: "Abort it", command: { type: "AbortTransaction", producer: name } },
+        { label: "", rule: true },
+      ]
+    : [];
   return [
+    ...calls,
     { label: "Produce…", form: "Produce", preset: { producer: name } },
     { label: "Start a workload…", form: "StartWorkload", preset: { producer: name, name: `${name}-load` } },
     ...running.map((/** @type {any} */ load) => ({
       label: `Stop workload ${load.name}`,
       command: { type: "StopWorkload", name: load.name },
     })),
+    { label: "Quota…", form: "AlterQuota", preset: { client_id: clientId(view.producers[name]) } },
     { label: "Close", command: { type: "CloseClient", name } },
   ];
 }
+
+/** @param {any} client */
+const clientId = (client) => client.configs["client.id"] || client.name;
 
 /** @param {string} name @param {any} view @returns {Entry[]} */
 function consumerEntries(name, view) {
@@ -326,6 +394,17 @@ function consumerEntries(name, view) {
       command: { type: "PauseConsumer", name, paused: !consumer.paused },
     },
     { label: "Seek…", form: "SeekConsumer", preset: { name, topic: at?.topic, partition: at?.partition ?? 0 } },
+    {
+      label: "Processing time…",
+      form: "SetProcessing",
+      preset: { name, processing_ms: consumer.processing_ms || 1000 },
+    },
+    ...(consumer.group ? [{ label: "Commit its offsets", command: { type: "CommitOffsets", name } }] : []),
+    {
+      label: "Quota…",
+      form: "AlterQuota",
+      preset: { client_id: clientId(consumer), quota: "consumer_byte_rate" },
+    },
     { label: "Close", command: { type: "CloseClient", name } },
   ];
 }

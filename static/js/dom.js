@@ -193,5 +193,6 @@ export function bytesText(bytes) {
 export const spoken = (name) =>
   name
     .replace(/^(broker|controller)-(\d+)$/, "$1 $2")
+    .replace(/^group:/, "group ")
     .replace(/@(\d+)$/, " on broker $1")
     .replace(/^(.+)>(.+)$/, (_, from, to) => `${spoken(from)} → ${spoken(to)}`);

@@ -6,7 +6,7 @@
 
 /**
  * @typedef {{name: string, label: string, kind?: "text" | "number" | "select" | "check" | "pairs" | "list", value?: any, hint?: string,
- *   options?: (view: any) => string[], min?: number, max?: number, optional?: boolean}} Field
+ *   options?: (view: any) => string[], min?: number, max?: number, optional?: boolean, config?: string}} Field
  * @typedef {{title: string, submit: string, fields: Field[]}} Form
  */
 
@@ -17,6 +17,9 @@ const machines = (view) => Object.keys(view?.nodes ?? {});
 /** @param {any} view */
 const others = (view) => ["*", ...machines(view)];
 
+/** @param {any} view */
+const own = (view) => topics(view).filter((name) => !view.topics[name].internal);
+
 /** The first of these names that nothing has yet, then "name-2", "name-3", … @param {string[]} taken @param {string[]} wishes */
 function free(taken, ...wishes) {
   const wish = wishes.find((name) => !taken.includes(name));
@@ -26,6 +29,23 @@ function free(taken, ...wishes) {
 
 /** What a value begins with: fixed, or what suits the cluster as it stands. @param {Field} field @param {any} view */
 export const begun = (field, view) => (typeof field.value === "function" ? field.value(view) : (field.value ?? ""));
+
+const PROTOCOLS = ["classic", "consumer"];
+const ASSIGNORS = ["", "range", "roundrobin", "sticky", "cooperative-sticky"];
+const QUOTAS = ["producer_byte_rate", "consumer_byte_rate", "request_percentage"];
+const RESOURCES = ["topic", "group", "cluster", "transactional-id"];
+const OPERATIONS = [
+  "read",
+  "write",
+  "describe",
+  "create",
+  "delete",
+  "alter",
+  "describe-configs",
+  "alter-configs",
+  "idempotent-write",
+  "all",
+];
 
 /** @type {Record<string, Form>} */
 export const FORMS = {
@@ -88,6 +108,13 @@ export const FORMS = {
         value: (/** @type {any} */ view) => free(machines(view), "producer"),
       },
       {
+        name: "transactional_id",
+        label: "Transactional ID",
+        optional: true,
+        config: "transactional.id",
+        hint: "empty: no transactions",
+      },
+      {
         name: "configs",
         label: "Settings",
         kind: "pairs",
@@ -110,9 +137,139 @@ export const FORMS = {
         label: "Topics",
         kind: "list",
         value: (/** @type {any} */ view) => topics(view).find((name) => !view.topics[name].internal) ?? "",
-        hint: "one per line; it reads all their partitions",
+        hint: "one per line",
+      },
+      {
+        name: "group_id",
+        label: "Group",
+        optional: true,
+        config: "group.id",
+        hint: "empty: it reads all their partitions, alone",
+      },
+      {
+        name: "protocol",
+        label: "Protocol",
+        kind: "select",
+        options: () => PROTOCOLS,
+        config: "group.protocol",
+        hint: "consumer: KIP-848, the broker assigns",
+      },
+      {
+        name: "assignor",
+        label: "Assignor",
+        kind: "select",
+        options: () => ASSIGNORS,
+        config: "partition.assignment.strategy",
+        hint: "classic only; empty: range first, as by default",
+      },
+      {
+        name: "isolation",
+        label: "Isolation",
+        kind: "select",
+        options: () => ["read_uncommitted", "read_committed"],
+        config: "isolation.level",
+      },
+      {
+        name: "processing_ms",
+        label: "Processing per record, ms",
+        kind: "number",
+        value: 0,
+        min: 0,
+        max: 3600000,
+      },
+      {
+        name: "commit_each_poll",
+        label: "commitSync at each poll",
+        kind: "select",
+        options: () => ["", "before", "after"],
+        hint: "before or after processing; empty: as enable.auto.commit says",
       },
       { name: "configs", label: "Settings", kind: "pairs", value: "auto.offset.reset=earliest" },
+    ],
+  },
+  SetProcessing: {
+    title: "Processing time",
+    submit: "Apply",
+    fields: [
+      { name: "name", label: "Consumer" },
+      {
+        name: "processing_ms",
+        label: "Each record takes, ms",
+        kind: "number",
+        value: 1000,
+        min: 0,
+        max: 3600000,
+        hint: "longer between two polls than max.poll.interval.ms, and it is out of its group",
+      },
+    ],
+  },
+  DeleteRecords: {
+    title: "Delete records",
+    submit: "Delete",
+    fields: [
+      { name: "topic", label: "Topic", kind: "select", options: own },
+      { name: "partition", label: "Partition", kind: "number", value: 0, min: 0 },
+      {
+        name: "offset",
+        label: "All before offset",
+        kind: "number",
+        value: -1,
+        min: -1,
+        hint: "-1: up to the high watermark",
+      },
+    ],
+  },
+  AlterGroupOffsets: {
+    title: "Set a group’s offset",
+    submit: "Set",
+    fields: [
+      { name: "group", label: "Group", hint: "it must have no members" },
+      { name: "topic", label: "Topic", kind: "select", options: own },
+      { name: "partition", label: "Partition", kind: "number", value: 0, min: 0 },
+      { name: "offset", label: "Offset", kind: "number", value: 0, min: 0, hint: "the next record that it is to read" },
+    ],
+  },
+  AlterQuota: {
+    title: "Set a quota",
+    submit: "Set",
+    fields: [
+      { name: "user", label: "User", optional: true, hint: "empty: not part of it; *: any user" },
+      { name: "client_id", label: "Client", optional: true, value: "producer", hint: "empty: not part of it; *: any" },
+      { name: "quota", label: "Limit on", kind: "select", options: () => QUOTAS },
+      {
+        name: "limit",
+        label: "At most",
+        kind: "number",
+        value: 1024,
+        min: 0,
+        hint: "bytes per second and broker, or %",
+      },
+    ],
+  },
+  AlterUser: {
+    title: "Create a user",
+    submit: "Create",
+    fields: [
+      { name: "name", label: "Name", value: "alice" },
+      { name: "password", label: "Password", value: "alice-secret" },
+      {
+        name: "mechanism",
+        label: "Mechanism",
+        kind: "select",
+        options: () => ["SCRAM-SHA-512", "SCRAM-SHA-256"],
+      },
+    ],
+  },
+  CreateAcl: {
+    title: "Add an ACL",
+    submit: "Add",
+    fields: [
+      { name: "principal", label: "Principal", value: "User:alice", hint: "User:*: everybody" },
+      { name: "permission", label: "Permission", kind: "select", options: () => ["allow", "deny"] },
+      { name: "operation", label: "Operation", kind: "select", options: () => OPERATIONS },
+      { name: "resource_type", label: "On a", kind: "select", options: () => RESOURCES },
+      { name: "resource_name", label: "Named", value: "orders", hint: "*: all; a cluster is kafka-cluster" },
+      { name: "pattern_type", label: "Pattern", kind: "select", options: () => ["literal", "prefixed"] },
     ],
   },
   StartWorkload: {
@@ -127,6 +284,15 @@ export const FORMS = {
       { name: "value_bytes", label: "Bytes per value", kind: "number", value: 100, min: 1, max: 10000 },
       { name: "skew_percent", label: "Skew to one key, %", kind: "number", value: 0, min: 0, max: 100 },
       { name: "limit", label: "Stop after", kind: "number", value: 0, min: 0, hint: "records; 0: until stopped" },
+      {
+        name: "transaction_records",
+        label: "Commit every",
+        kind: "number",
+        value: 0,
+        min: 0,
+        max: 10000,
+        hint: "records, in a transaction; 0: no transactions",
+      },
     ],
   },
   SeekConsumer: {
@@ -275,8 +441,14 @@ const words = (text) => text.split(/[\s,]+/).filter(Boolean);
 export function build(type, read) {
   /** @type {any} */
   const command = { type };
+  /** @type {Record<string, string>} */
+  const configs = Object.create(null);
   for (const field of FORMS[type].fields) {
     const raw = read(field.name);
+    if (field.config) {
+      if (raw !== "" && raw !== DEFAULTS[field.config]) configs[field.config] = raw;
+      continue;
+    }
     if (field.optional && raw === "") continue;
     if (field.kind === "number") command[field.name] = Number(raw);
     else if (field.kind === "pairs") command[field.name] = pairs(raw);
@@ -284,9 +456,39 @@ export function build(type, read) {
       command[field.name] = field.name === "replicas" ? words(raw).map(Number) : words(raw);
     else command[field.name] = raw;
   }
-  if (type === "Produce" && command.value === undefined) command.value = null;
-  return command;
+  if (command.configs) command.configs = { ...withoutGroup(configs), ...command.configs };
+  return SHAPES[type]?.(command) ?? command;
 }
+
+/** @type {Record<string, string>} what a field means that is left as it is */
+const DEFAULTS = { "group.protocol": "classic", "isolation.level": "read_uncommitted" };
+
+/** Without a group there is no protocol and no assignor; the broker's own assignor is no client's. @param {Record<string, string>} configs */
+function withoutGroup(configs) {
+  const { "group.protocol": protocol, "partition.assignment.strategy": assignor, ...others } = configs;
+  if (!configs["group.id"]) return others;
+  if (protocol === "consumer") return { ...others, "group.protocol": protocol };
+  return assignor ? { ...others, "partition.assignment.strategy": assignor } : others;
+}
+
+/** @param {string | undefined} name "*" is the default of its kind */
+const anybody = (name) => (name === undefined ? null : name === "*" ? "" : name);
+
+/** What a form's answers become, where fields are not the command's own. @type {Record<string, (answers: any) => any>} */
+const SHAPES = {
+  Produce: (c) => (c.value === undefined ? { ...c, value: null } : c),
+  AlterQuota: ({ type, user, client_id, quota, limit }) => ({
+    type,
+    user: anybody(user),
+    client_id: anybody(client_id),
+    set: { [quota]: limit },
+  }),
+  AlterGroupOffsets: ({ type, group, topic, partition, offset }) => ({
+    type,
+    group,
+    offsets: [{ topic, partition, offset }],
+  }),
+};
 
 const AT = "--bootstrap-server localhost:9092";
 
@@ -358,6 +560,52 @@ export function cli(c) {
       return `${c.count > 1 ? `for n in $(seq 0 ${c.count - 1}); do ` : ""}echo ${c.key ? `'${c.key}:${c.value}'` : `'${c.value ?? ""}'`} | kafka-console-producer.sh ${AT} --topic ${c.topic}${c.key ? " --property parse.key=true --property key.separator=:" : ""}${c.count > 1 ? "; done" : ""}`;
     case "StartWorkload":
       return `kafka-producer-perf-test.sh --topic ${c.topic} --throughput ${c.records_per_second} --record-size ${c.value_bytes} --num-records ${c.limit || -1}`;
+    case "SetProcessing":
+      return `Thread.sleep(${c.processing_ms})   // for each record, in ${c.name}`;
+    case "CommitOffsets":
+      return `consumer.commitSync()   // in ${c.name}`;
+    case "BeginTransaction":
+    case "CommitTransaction":
+    case "AbortTransaction":
+      return `producer.${c.type[0].toLowerCase()}${c.type.slice(1)}()   // in ${c.producer}`;
+    case "AbortHangingTransaction":
+      return `kafka-transactions.sh ${AT} abort --topic ${c.topic} --partition ${c.partition} --producer-id ${c.producer_id} --producer-epoch ${c.producer_epoch} --coordinator-epoch ${c.coordinator_epoch ?? -1}`;
+    case "DeleteRecords":
+      return `kafka-delete-records.sh ${AT} --offset-json-file /dev/stdin <<< '{"partitions": [{"topic": "${c.topic}", "partition": ${c.partition}, "offset": ${c.offset}}]}'`;
+    case "AlterGroupOffsets":
+      return `kafka-consumer-groups.sh ${AT} --reset-offsets --group ${c.group} ${c.offsets.map((/** @type {any} */ at) => `--topic ${at.topic}:${at.partition} --to-offset ${at.offset}`).join(" ")} --execute`;
+    case "DeleteGroupOffsets":
+      return `kafka-consumer-groups.sh ${AT} --delete-offsets --group ${c.group} ${c.partitions.map((/** @type {any} */ at) => `--topic ${at.topic}:${at.partition}`).join(" ")}`;
+    case "DeleteGroup":
+      return `kafka-consumer-groups.sh ${AT} --delete --group ${c.group}`;
+    case "AlterQuota": {
+      const who = [
+        ["users", c.user],
+        ["clients", c.client_id],
+      ]
+        .filter(([, name]) => name !== null && name !== undefined)
+        .map(([kind, name]) => `--entity-type ${kind} ${name ? `--entity-name ${name}` : "--entity-default"}`);
+      const add = settings(c.set);
+      return [
+        `kafka-configs.sh ${AT} --alter`,
+        ...who,
+        add.length ? `--add-config ${add.join(",")}` : "",
+        c.remove?.length ? `--delete-config ${c.remove.join(",")}` : "",
+      ]
+        .filter(Boolean)
+        .join(" ");
+    }
+    case "AlterUser":
+      return c.password
+        ? `kafka-configs.sh ${AT} --alter --entity-type users --entity-name ${c.name} --add-config '${c.mechanism}=[password=${c.password}]'`
+        : `kafka-configs.sh ${AT} --alter --entity-type users --entity-name ${c.name} --delete-config ${c.mechanism}`;
+    case "CreateAcl":
+    case "DeleteAcl": {
+      const on = c.resource_type === "cluster" ? "--cluster" : `--${c.resource_type} '${c.resource_name}'`;
+      const pattern = c.pattern_type === "prefixed" ? " --resource-pattern-type prefixed" : "";
+      const verb = c.type === "CreateAcl" ? "--add" : "--remove --force";
+      return `kafka-acls.sh ${AT} ${verb} --${c.permission}-principal ${c.principal} --operation ${c.operation} ${on}${pattern}`;
+    }
     case "SeekConsumer":
       return c.offset < 0
         ? `consumer.${c.offset === -1 ? "seekToEnd" : "seekToBeginning"}(${c.topic}-${c.partition})`

@@ -13,15 +13,19 @@ import { Store } from "./store.js";
 import { start as startTimeline } from "./timeline.js";
 import { create as createBytes } from "./views/bytes.js";
 import { create as createCluster } from "./views/cluster.js";
+import { create as createGroups } from "./views/groups.js";
 import { create as createLedger } from "./views/ledger.js";
 import { create as createLog } from "./views/log.js";
 import { create as createMetrics } from "./views/metrics.js";
 import { create as createNetwork } from "./views/network.js";
 import { create as createText } from "./views/text.js";
+import { create as createTransactions } from "./views/transactions.js";
 
 const VIEWS = {
   cluster: createCluster,
   log: createLog,
+  groups: createGroups,
+  transactions: createTransactions,
   network: createNetwork,
   metrics: createMetrics,
   bytes: createBytes,
@@ -166,6 +170,12 @@ class LabPage {
   openLog(id) {
     this.show("log");
     this.views.log.choose(id);
+  }
+
+  /** @param {string} id the group's */
+  openGroup(id) {
+    this.show("groups");
+    this.views.groups.choose(id);
   }
 
   /** @param {number} broker @param {string} topic @param {number} partition @param {number} offset */

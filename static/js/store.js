@@ -39,6 +39,15 @@ function bare(value) {
   return tree;
 }
 
+/** @param {any} view @returns {Record<string, number>} */
+function lagsOf(view) {
+  /** @type {Record<string, number>} */
+  const lags = Object.create(null);
+  for (const group of Object.values(view.groups ?? {}))
+    for (const at of group.offsets) if (at.lag >= 0) lags[`${group.id} ${at.topic}-${at.partition}`] = at.lag;
+  return lags;
+}
+
 export class Store extends EventTarget {
   constructor() {
     super();
@@ -63,7 +72,7 @@ export class Store extends EventTarget {
     };
     /** @type {Sentence[]} */
     this.sentences = [];
-    /** @type {Array<{at_us: number, metrics: any}>} */
+    /** @type {Array<{at_us: number, metrics: any, lags: Record<string, number>}>} lags by "group topic-partition" */
     this.samples = [];
     this.scheduled = false;
   }
@@ -86,7 +95,7 @@ export class Store extends EventTarget {
     }
     const last = this.samples[this.samples.length - 1];
     if (!last || last.at_us < this.view.now_us) {
-      this.samples.push({ at_us: this.view.now_us, metrics: this.view.metrics ?? {} });
+      this.samples.push({ at_us: this.view.now_us, metrics: this.view.metrics ?? {}, lags: lagsOf(this.view) });
       if (this.samples.length > MAX_SAMPLES) this.samples.splice(0, this.samples.length - MAX_SAMPLES);
     }
     this.add(message.sentences ?? []);

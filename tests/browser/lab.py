@@ -45,16 +45,37 @@ class LabPage:
         dialog.get_by_role("button", name="Send").click()
         expect(dialog).to_be_hidden()
 
-    def create_producer(self, name: str, configs: str) -> None:
-        self.page.get_by_role("button", name="+ Producer").click()
+    def create_producer(self, name: str, configs: str, **fields: str) -> None:
+        self.page.get_by_role("button", name="+ Producer", exact=True).click()
+        self._create(name=name, configs=configs, **fields)
+
+    def create_consumer(self, name: str, topics: str, **fields: str) -> None:
+        """``fields`` by their names, such as ``group_id`` and ``protocol``."""
+        self.page.get_by_role("button", name="+ Consumer", exact=True).click()
+        self._create(name=name, topics=topics, **fields)
+
+    def _create(self, **fields: str) -> None:
         dialog = self.page.get_by_role("dialog")
-        dialog.get_by_label("Name").fill(name)
-        dialog.get_by_label("Settings").fill(configs)
+        for name, value in fields.items():
+            control = dialog.locator(f'[name="{name}"]')
+            if control.evaluate("control => control.tagName") == "SELECT":
+                control.select_option(value)
+            else:
+                control.fill(value)
         dialog.get_by_role("button", name="Create").click()
         expect(dialog).to_be_hidden()
 
+    def run_line(self, line: str, shows: str = "") -> None:
+        """A line in the console, and what it prints."""
+        field = self.page.get_by_label("Command line")
+        field.fill(line)
+        field.press("Enter")
+        expect(self.page.locator("#console-output")).to_contain_text(shows)
+
     def speed(self, label: str) -> None:
-        self.page.get_by_role("radio", name=label, exact=True).check()
+        speed = self.page.get_by_role("radio", name=label, exact=True)
+        speed.click()
+        expect(speed).to_be_checked()
 
     def pause_when(self, words: str) -> None:
         self.page.get_by_role("button", name="Pause when…").click()

@@ -12,7 +12,7 @@ from tests.browser.lab import LabPage
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-VIEWS = ["Cluster", "Log", "Network", "Metrics", "Bytes", "Ledger", "Text"]
+VIEWS = ["Cluster", "Log", "Groups", "Transactions", "Network", "Metrics", "Bytes", "Ledger", "Text"]
 WALK = """
 () => {
   const stops = 'a[href], button, input, select, textarea, summary, [tabindex]';
@@ -65,6 +65,11 @@ def test_axe_finds_nothing_in_the_lab(coloured: BrowserContext) -> None:
     page.get_by_role("button", name="Open the lab").click()
     lab = LabPage(page).ready()
     lab.produce(5)
+    lab.create_consumer("app-1", "orders", group_id="readers")
+    lab.create_producer("payer", "acks=all", transactional_id="pay-1")
+    expect(page.locator('#view-cluster [data-object="app-1"]')).to_contain_text("orders-0", timeout=15_000)
+    lab.do("payer", "Begin a transaction")
+    lab.produce(2, producer="payer")
     lab.do("broker-2", "Kill")
     expect(lab.machine("broker-2")).to_contain_text("down")
     page.locator('[data-transport="pause"]').click()

@@ -3,6 +3,7 @@
 import { bytesText, h, render, span, spoken } from "../dom.js";
 import { mark, nodeState, nodesOf, partitionsOf, replicaState } from "../objects.js";
 import { domain, logBar } from "./bar.js";
+import { stateTone } from "./transactions.js";
 
 const MANY = 14;
 
@@ -193,6 +194,13 @@ function producerChip(view, producer) {
         producer.acknowledged === producer.sent ? " acked" : ` of ${producer.sent} acked`,
       ]),
       producer.buffered_records ? h("span.count", { key: "buf" }, `${producer.buffered_records} waiting`) : null,
+      producer.configs["transactional.id"]
+        ? h("span.setting", { key: "tx", class: `tone-${stateTone(transaction(view, producer))}` }, [
+            producer.configs["transactional.id"],
+            ` ${transaction(view, producer)}`,
+          ])
+        : null,
+      producer.throttled_until_us > view.now_us ? h("span.count.tone-lagging", { key: "thr" }, "throttled") : null,
       producer.retries ? h("span.count.tone-lagging", { key: "retry" }, `${producer.retries} retries`) : null,
       producer.failed ? h("span.count.tone-offline", { key: "fail" }, `${producer.failed} failed`) : null,
       producer.workloads
@@ -202,6 +210,25 @@ function producerChip(view, producer) {
         ),
     ],
   );
+}
+
+/** What becomes of its transactional ID. @param {any} view @param {any} producer */
+const transaction = (view, producer) => view.transactions?.[producer.configs["transactional.id"]]?.state ?? "";
+
+/** Its group, and what keeps its application. @param {any} view @param {any} consumer */
+function membership(view, consumer) {
+  const { group } = consumer;
+  if (!group) return null;
+  const busy = consumer.application === "processing" && consumer.in_hand > 0;
+  return [
+    h("span.setting", { key: "group" }, `${group.group} ${group.state === "stable" ? "" : group.state}`),
+    busy
+      ? h("span.count", { key: "busy" }, `works on ${consumer.in_hand}, ${span(consumer.since_poll_us)} since poll`)
+      : null,
+    group.error ? h("span.count.tone-offline", { key: "err" }, group.error) : null,
+    consumer.application === "crashed" ? h("span.count.tone-offline", { key: "crash" }, "its application ended") : null,
+    consumer.throttled_until_us > view.now_us ? h("span.count.tone-lagging", { key: "thr" }, "throttled") : null,
+  ];
 }
 
 /** @param {any} view @param {any} consumer */
@@ -223,6 +250,7 @@ function consumerChip(view, consumer) {
       h("strong", { key: "name" }, consumer.name),
       consumer.paused ? h("span.tone-lagging", { key: "paused" }, "paused") : null,
       down ? h("span.tone-offline", { key: "st" }, node.status) : null,
+      membership(view, consumer),
       h("span.count", { key: "n" }, [h("b", { key: "b" }, String(consumer.consumed)), " read"]),
       consumer.positions
         .slice(0, 6)

@@ -1,7 +1,8 @@
 // @ts-check
 /** Kafka's own metrics by their JMX names: small charts of the chosen ones over virtual time, and a table of all. */
-import uPlot from "../../vendor/uplot-1.6.32/uPlot.esm.js";
-import { h, need, render } from "../dom.js";
+import { h, render } from "../dom.js";
+import { chart, keepFitting } from "./plot.js";
+import { security } from "./security.js";
 
 const FAVOURITES = [
   /UnderReplicatedPartitions/,
@@ -21,7 +22,8 @@ export function create(root, lab) {
   const charts = document.createElement("div");
   charts.className = "charts";
   const table = document.createElement("div");
-  root.append(bar, charts, table);
+  const access = document.createElement("div");
+  root.append(bar, charts, access, table);
   /** @type {Set<string> | null} */
   let chosen = null;
   let search = "";
@@ -72,8 +74,9 @@ export function create(root, lab) {
       const data = [times, lab.store.samples.map((/** @type {any} */ sample) => sample.metrics[name] ?? null)];
       const known = plots.get(name);
       if (known) known.plot.setData(data);
-      else plots.set(name, chart(charts, name, data, TONES[index % TONES.length]));
+      else plots.set(name, drawn(charts, name, data, TONES[index % TONES.length]));
     });
+    render(access, security(lab, view));
     render(table, [
       h("div.scroll", { key: "s", tabindex: "0", role: "region", "aria-label": "All metrics" }, [
         h("table", { key: "t" }, [
@@ -127,13 +130,15 @@ export function create(root, lab) {
     plots.clear();
     if (!root.hidden) draw();
   };
-  document.addEventListener("themechange", again);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
-  new ResizeObserver(() => {
-    for (const { plot, box } of plots.values())
-      plot.setSize({ width: Math.max(box.clientWidth - 2, 120), height: 130 });
-  }).observe(charts);
+  keepFitting(charts, () => plots.values(), again);
   return { draw };
+}
+
+/** @param {HTMLElement} charts @param {string} name @param {any} data @param {string} tone */
+function drawn(charts, name, data, tone) {
+  const broker = /broker=\d+/.exec(name)?.[0]?.replace("broker=", ", broker ") ?? "";
+  const caption = `${shortName(name)}${broker}`;
+  return chart(charts, caption, name, data, [{ label: caption, tone }]);
 }
 
 /** @param {number} value */
@@ -141,66 +146,3 @@ const format = (value) => (Number.isInteger(value) ? String(value) : value.toFix
 
 /** @param {string} name The short end of a JMX name. */
 export const shortName = (name) => /name=([^,]+)/.exec(name)?.[1] ?? name;
-
-/** A custom property as the colour that this theme gives it. @param {string} property */
-function colour(property) {
-  const probe = need("#probe");
-  probe.style.setProperty("color", `var(${property})`);
-  return getComputedStyle(probe).color;
-}
-
-/** @param {HTMLElement} charts @param {string} name @param {any} data @param {string} tone */
-function chart(charts, name, data, tone) {
-  const box = document.createElement("figure");
-  const caption = document.createElement("figcaption");
-  caption.textContent = `${shortName(name)}${/broker=\d+/.exec(name)?.[0]?.replace("broker=", ", broker ") ?? ""}`;
-  caption.title = name;
-  box.append(caption);
-  charts.append(box);
-  const line = colour(tone);
-  const ink = colour("--ink-2");
-  const grid = { stroke: colour("--line"), width: 1 };
-  const font = "11px system-ui";
-  const plot = new /** @type {any} */ (uPlot)(
-    {
-      width: Math.max(box.clientWidth - 2, 120),
-      height: 130,
-      legend: { show: false },
-      cursor: { y: false },
-      scales: {
-        x: { time: false },
-        y: {
-          range: (/** @type {any} */ _u, /** @type {number} */ low, /** @type {number} */ high) => [
-            Math.min(0, low ?? 0),
-            Math.max(1, (high ?? 0) * 1.15),
-          ],
-        },
-      },
-      axes: [
-        {
-          stroke: ink,
-          grid,
-          font,
-          ticks: grid,
-          space: 60,
-          size: 26,
-          values: (/** @type {any} */ _u, /** @type {number[]} */ at) => at.map((s) => `${+s.toFixed(2)} s`),
-        },
-        { stroke: ink, grid, font, ticks: grid, size: 44, space: 30 },
-      ],
-      series: [
-        {},
-        {
-          label: caption.textContent,
-          stroke: line,
-          width: 1.8,
-          points: { show: false },
-          fill: colour(tone.replace(/$/, "-tint")),
-        },
-      ],
-    },
-    data,
-    box,
-  );
-  return { plot, box };
-}

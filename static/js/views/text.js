@@ -1,7 +1,9 @@
 // @ts-check
 /** The stage in words: the same facts as tables, for screen readers and for anybody who would rather read. Drawn at most once a second. */
-import { clockText, h, render, spoken } from "../dom.js";
+import { clockText, h, render, span, spoken } from "../dom.js";
 import { nodeState, nodesOf, partitionsOf } from "../objects.js";
+import { lastStops } from "./groups.js";
+import { entity } from "./security.js";
 
 const EVERY_MS = 1000;
 
@@ -96,6 +98,106 @@ export function create(root, lab) {
           item.positions
             .map((/** @type {any} */ at) => `${at.topic}-${at.partition} at ${at.position}, lag ${at.lag}`)
             .join("; "),
+        ]),
+      ),
+      table(
+        "Groups",
+        [
+          "Group",
+          "Protocol",
+          "State",
+          "Generation or epoch",
+          "Coordinator",
+          "Members",
+          "Stopped the last time, at most",
+        ],
+        Object.values(view.groups ?? {}).map((group) => [
+          object(`group:${group.id}`, group.id),
+          [group.type, group.protocol].filter(Boolean).join(", "),
+          group.state,
+          String(group.epoch),
+          `broker ${group.coordinator}`,
+          String(group.members.length),
+          span(lastStops(view, group).longestLast),
+        ]),
+      ),
+      table(
+        "Members of groups",
+        ["Member", "Group", "Owns", "Is to own", "Epoch", "State", "Stopped by rebalances"],
+        Object.values(view.groups ?? {}).flatMap((group) =>
+          group.members.map((/** @type {any} */ member) => [
+            member.consumer || member.client_id,
+            group.id,
+            member.partitions.join(", ") || "nothing",
+            member.target.join(", "),
+            member.epoch < 0 ? "" : String(member.epoch),
+            [member.leader ? "leader" : "", member.state].filter(Boolean).join(", "),
+            span(view.consumers[member.consumer]?.group?.stopped_us ?? 0),
+          ]),
+        ),
+      ),
+      table(
+        "Committed offsets",
+        ["Partition", "Group", "Committed", "Log end", "Lag", "Owner"],
+        Object.values(view.groups ?? {}).flatMap((group) =>
+          group.offsets.map((/** @type {any} */ at) => [
+            `${at.topic}-${at.partition}`,
+            group.id,
+            String(at.committed),
+            String(at.log_end_offset),
+            String(at.lag),
+            at.consumer || "nobody",
+          ]),
+        ),
+      ),
+      table(
+        "Partitions that stood still",
+        ["Partition", "Group", "From", "For"],
+        Object.values(view.groups ?? {}).flatMap((group) =>
+          group.stops
+            .slice(-12)
+            .map((/** @type {any} */ stop) => [
+              stop.partition,
+              group.id,
+              clockText(stop.from_us),
+              stop.until_us < 0 ? `${span(view.now_us - stop.from_us)} so far` : span(stop.until_us - stop.from_us),
+            ]),
+        ),
+      ),
+      table(
+        "Transactions",
+        ["Transactional ID", "State", "Partitions", "Coordinator"],
+        Object.values(view.transactions ?? {}).map((one) => [
+          one.transactional_id,
+          one.state,
+          one.partitions.join(", ") || "none",
+          `broker ${one.coordinator}`,
+        ]),
+      ),
+      table(
+        "Partitions that a transaction holds back",
+        ["Partition", "Last stable offset", "High watermark"],
+        partitionsOf(view)
+          .filter(({ partition }) => partition.last_stable_offset < partition.high_watermark)
+          .map(({ id, partition }) => [id, String(partition.last_stable_offset), String(partition.high_watermark)]),
+      ),
+      table(
+        "Quotas",
+        ["Of", "Limits"],
+        (view.security?.quotas ?? []).map((/** @type {any} */ quota) => [
+          entity(quota),
+          Object.entries(quota.limits)
+            .map(([name, limit]) => `${name} ${limit}`)
+            .join(", "),
+        ]),
+      ),
+      table(
+        "ACLs",
+        ["Principal", "May", "On"],
+        (view.security?.acls ?? []).map((/** @type {any} */ acl) => [
+          acl.principal,
+          `${acl.permission} ${acl.operation}`,
+          `${acl.resource_type} ${acl.resource_name} (${acl.pattern_type})`,
         ]),
       ),
       table(
