@@ -29,10 +29,10 @@ def handle(broker: Broker, source: str, request: FetchRequest, out: Outbox) -> N
     if source in broker.parked_fetches:
         _unpark(broker, source)
     cause = out.cause
-    results, enough = _read_all(broker, request, True, out)
+    results, enough, size, failed = _read_all(broker, request, True, out)
     out.because(cause)
     if enough or request.max_wait_ms <= 0 or not request.items:
-        _respond(broker, source, request, results, 0, out)
+        _respond(broker, source, request, results, size, failed, 0, out)
         return
     deadline = out.now + request.max_wait_ms * 1000
     broker.parked_fetches[source] = ParkedFetch(request, out.now, deadline, out.cause)
@@ -97,28 +97,29 @@ def settle(broker: Broker, replica: Replica, out: Outbox) -> None:
 
 
 def _complete(broker: Broker, name: str, parked: ParkedFetch, out: Outbox) -> None:
-    results, enough = _read_all(broker, parked.request, False, out)
+    results, enough, size, failed = _read_all(broker, parked.request, False, out)
     if enough:
         _unpark(broker, name)
-        _respond(broker, name, parked.request, results, out.now - parked.received_us, out)
+        _respond(broker, name, parked.request, results, size, failed, out.now - parked.received_us, out)
 
 
 def _answer(broker: Broker, name: str, parked: ParkedFetch, out: Outbox) -> None:
-    results, _ = _read_all(broker, parked.request, False, out)
+    results, _, size, failed = _read_all(broker, parked.request, False, out)
     _unpark(broker, name)
-    _respond(broker, name, parked.request, results, out.now - parked.received_us, out)
+    _respond(broker, name, parked.request, results, size, failed, out.now - parked.received_us, out)
 
 
 def _respond(
-    broker: Broker, name: str, request: FetchRequest, results: tuple[FetchResult, ...], waited_us: int, out: Outbox
+    broker: Broker,
+    name: str,
+    request: FetchRequest,
+    results: tuple[FetchResult, ...],
+    size: int,
+    failed: int,
+    waited_us: int,
+    out: Outbox,
 ) -> None:
     """Sends, and counts what is sent: to consumers and to followers apart."""
-    size = failed = 0
-    for result in results:
-        if result.batches:
-            size += sum([len(batch) for batch in result.batches])
-        elif result.error != "NONE":
-            failed += 1
     broker.meters.fetched(request.replica_id >= 0, len(request.items), size, failed, waited_us, out.now)
     out.send(name, FetchResponse(request.correlation_id, results))
 
@@ -135,11 +136,14 @@ def _unpark(broker: Broker, name: str) -> None:
 # -- reading -----------------------------------------------------------------------------------------------------------------------
 
 
-def _read_all(broker: Broker, request: FetchRequest, first_time: bool, out: Outbox) -> tuple[tuple[FetchResult, ...], bool]:
-    """One result per item, and whether that is enough to answer now. ``first_time``: the fetch counts as acknowledgement."""
+def _read_all(
+    broker: Broker, request: FetchRequest, first_time: bool, out: Outbox
+) -> tuple[tuple[FetchResult, ...], bool, int, int]:
+    """One result per item, whether that is enough to answer now, the bytes found and the items that failed. ``first_time``: the fetch
+    counts as acknowledgement."""
     results: list[FetchResult] = []
     room = request.max_bytes if request.max_bytes < FETCH_MAX_BYTES else FETCH_MAX_BYTES
-    min_one, urgent, found = True, False, 0
+    min_one, urgent, found, failed = True, False, 0, 0
     partitions = broker.partitions
     follower_id = request.replica_id
     for item in request.items:
@@ -160,7 +164,8 @@ def _read_all(broker: Broker, request: FetchRequest, first_time: bool, out: Outb
             room = room - size if room > size else 0
         elif result.error != "NONE" or result.diverging_epoch >= 0 or result.preferred_read_replica >= 0:
             urgent = True
-    return tuple(results), urgent or found >= request.min_bytes
+            failed += result.error != "NONE"
+    return tuple(results), urgent or found >= request.min_bytes, found, failed
 
 
 def _unhosted(broker: Broker, item: FetchItem) -> str:
