@@ -14,6 +14,7 @@ from engine.console import (
     offsets,
     producer,
     quorum,
+    reassign,
     records,
     topics,
     transactions,
@@ -38,6 +39,7 @@ TOOLS: dict[str, Callable[[Lab, list[str]], Job]] = {
 READERS: dict[str, Callable[[Lab, list[str], Files], Job]] = {
     group_offsets.NAME: group_offsets.run,
     records.NAME: records.run,
+    reassign.NAME: reassign.run,
 }
 """Those that read files."""
 NAMES = sorted([*TOOLS, *READERS, producer.NAME])
@@ -54,6 +56,7 @@ HELP = [
     "  kafka-consumer-groups.sh   list, describe (--members, --state), reset and delete offsets, delete groups",
     "  kafka-transactions.sh      list, describe, describe-producers, find-hanging, abort",
     "  kafka-acls.sh              allow and deny: --add --allow-principal User:alice --operation Read --topic orders",
+    "  kafka-reassign-partitions.sh  generate, execute (--throttle), verify, cancel, list",
     "  kafka-delete-records.sh    move the log start: --offset-json-file, see below",
     "--bootstrap-server may be left out. There are no pipes or variables here. Where a tool reads a JSON file, write it with",
     "echo '{…}' > moves.json (then cat, ls, rm), or give /dev/stdin and <<< '{…}', or the JSON itself in quotes.",

@@ -63,7 +63,9 @@ def of_group(image: MetadataImage, static: dict[str, str], group: str, name: str
     found = [("DYNAMIC_GROUP_CONFIG", name, own[name])] if name in own else []
     definition = GROUP_CONFIGS.get(name)
     if definition is not None:
-        found += of_broker(image, static, definition.synonym) if definition.synonym else [("DEFAULT_CONFIG", name, definition.default)]
+        found += (
+            of_broker(image, static, definition.synonym) if definition.synonym else [("DEFAULT_CONFIG", name, definition.default)]
+        )
     return found
 
 
