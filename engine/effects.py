@@ -6,6 +6,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
+import msgspec
+
 from engine import commands as cm
 from engine.messages import admin as am
 from engine.messages import groups as gm
@@ -224,8 +226,11 @@ def _set_up_consumer(world: World, name: str, cause: int) -> None:
 
 
 def _set_processing(world: World, c: cm.SetProcessing, cause: int) -> None:
-    known = world.applications.get(c.name)
-    world.applications[c.name] = im.SetProcessing(c.processing_ms, known.commit_each_poll if known is not None else "")
+    if c.name in world.processors:
+        world.processors[c.name] = msgspec.structs.replace(world.processors[c.name], processing_ms=c.processing_ms)
+    else:
+        known = world.applications.get(c.name)
+        world.applications[c.name] = im.SetProcessing(c.processing_ms, known.commit_each_poll if known is not None else "")
     world.kernel.instruct(c.name, im.SetProcessing(c.processing_ms), cause)
 
 

@@ -301,6 +301,11 @@ def _consumer(world: World, command: Any) -> None:
         raise EngineError(f"name: {command.name} is a {host.kind}, not a consumer.", field="name")
 
 
+def _check_processing(world: World, command: cm.SetProcessing) -> None:
+    if _running(world, command.name, "name").kind != "processor":
+        _consumer(world, command)
+
+
 def _check_commit(world: World, command: cm.CommitOffsets) -> None:
     _consumer(world, command)
     if not world.client_configs[command.name].get("group.id"):
@@ -354,7 +359,7 @@ CHECKS: dict[type[cm.Command], Callable[[World, Any], None]] = {
     cm.CommitTransaction: _check_transaction,
     cm.AbortTransaction: _check_transaction,
     cm.AssignConsumer: _check_assign,
-    cm.SetProcessing: _consumer,
+    cm.SetProcessing: _check_processing,
     cm.CommitOffsets: _check_commit,
     cm.SeekConsumer: _consumer,
     cm.PauseConsumer: _consumer,

@@ -66,42 +66,21 @@ def test_without_a_transactional_id_it_commits_when_all_is_acknowledged() -> Non
     assert not line.happened(e.TransactionStarted)
 
 
-@pytest.mark.parametrize(("configs", "outcome"), [({}, 2), ({"transactional.id": "copy"}, 1)])
-def test_fact_40_killed_between_its_output_and_its_offsets(configs: dict[str, str], outcome: int) -> None:
-    """What was processed is processed again; only with transactions it does not count twice."""
-    line = Line({"session.timeout.ms": "6000", **configs}, processing_ms=100)
-    line.feed("a", "b", "c", wait=0.25)
-    line.do(c.KillNode("copy"))
-    line.wait(1)
-    line.do(c.StartNode("copy"))
-    line.wait(15)
-    assert sum(happening.event.record_count for happening in line.happened(e.RecordsProcessed)) > 3
-    values = line.seen()
-    assert values.count("a") == outcome
-    assert sorted(set(values)) == ["a", "b", "c"]  # type: ignore[type-var]
-    assert line.seen("read_uncommitted").count("a") == 2
-
-
 def test_an_aborted_round_is_done_again() -> None:
     """It took longer than transaction.timeout.ms: the coordinator has aborted it, and the next round has a new epoch."""
-    line = Line({"transactional.id": "copy", "transaction.timeout.ms": "1000", "max.poll.records": "1"}, processing_ms=0)
+    line = Line({"transactional.id": "copy", "transaction.timeout.ms": "1000"}, processing_ms=100)
     line.feed("a")
-    line.do(c.CutNetwork("broker-1", "copy"), c.CutNetwork("broker-2", "copy"), c.CutNetwork("broker-3", "copy"))
-    line.feed("b", wait=1)
-    line.heal()
-    line.wait(40)
-    assert line.seen() == ["a", "b"]
-
-
-def test_a_second_instance_with_the_same_id_ends_the_first() -> None:
-    line = Line({"transactional.id": "copy"})
-    line.do(c.CreateProcessor("twin", "g2", "in", "out", {"transactional.id": "copy"}))
-    line.wait(5)
-    line.feed("a", wait=4)
-    assert line.happened(e.ProducerFenced, producer="copy")
-    crashed = line.first(e.ConsumerCrashed)[1]
-    assert (crashed.consumer, "PRODUCER_FENCED" in crashed.error) == ("copy", True)
-    assert line.seen() == ["a"]
+    line.do(c.SetProcessing("copy", 9000))
+    line.feed("b", "c", "d", wait=30)
+    line.do(c.SetProcessing("copy", 0))
+    line.wait(30)
+    assert line.happened(e.TransactionTimedOut)
+    aborted = line.happened(e.ProcessingAborted)
+    assert (aborted[0].event.consumer, aborted[0].event.group) == ("copy", "g")
+    assert line.seen() == ["a", "b", "c", "d"]
+    assert line.seen("read_uncommitted").count("b") > 1
+    line.do(c.KillNode("copy"), c.StartNode("copy"))
+    assert line.node.consumer.application.processing_us == 0
 
 
 def test_it_closes_in_order() -> None:

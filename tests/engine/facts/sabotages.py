@@ -147,6 +147,12 @@ SABOTAGES = (
         "if not 0 < request.transaction_timeout_ms:",
     ),
     Sabotage(
+        40,
+        "engine/coordination/offsets.py",
+        "if pending is None or not commit:",
+        "if pending is None:",
+    ),
+    Sabotage(
         41,
         "engine/coordination/classic_rebalance.py",
         "        delay_ms = shard.settings.initial_rebalance_delay_ms",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from engine import commands as c
 from engine import events as e
 from engine.metadata.configs import BROKER_CONFIGS
@@ -267,3 +269,92 @@ def test_fact_39_aborting_does_not_rewind_the_consumer() -> None:
     assert reader.positions[0].position == 3
     assert [record.value for record in reader.last] == ["a", "b"]
     assert len(shop.happened(e.ConsumerPositioned, consumer="reader")) == 1
+
+
+# -- 40 ------------------------------------------------------------------------------------------------------------------------------
+
+
+class Line(Scene):
+    """``copy`` reads ``orders`` and writes ``paid``, record by record, as a member of the group ``g``."""
+
+    def __init__(self, configs: dict[str, str], processing_ms: int = 100) -> None:
+        super().__init__(broker_configs={**FEW, "group.initial.rebalance.delay.ms": "500"})
+        self.do(c.CreateTopic("paid", 1, 3))
+        self.wait(1)
+        given = {"session.timeout.ms": "6000", **configs}
+        self.do(c.CreateProcessor("copy", "g", "orders", "paid", given, processing_ms), c.CreateProducer("source"))
+        self.wait(5)
+
+    def feed(self, *values: str, wait: float) -> None:
+        for value in values:
+            self.do(c.Produce("orders", value, producer="source"))
+        self.wait(wait)
+
+    def die_and_come_back(self) -> None:
+        self.do(c.KillNode("copy"))
+        self.wait(1)
+        self.do(c.StartNode("copy"))
+        self.wait(15)
+
+    def paid(self, isolation: str) -> list[str | None]:
+        self.do(c.CreateConsumer(isolation, ["paid"], {"auto.offset.reset": "earliest", "isolation.level": isolation}))
+        self.wait(2)
+        return [record.value for record in self.view.consumers[isolation].last]
+
+
+@pytest.mark.parametrize(("configs", "times"), [({}, 2), ({"transactional.id": "copy"}, 1)])
+def test_fact_40_killed_between_its_output_and_its_offsets(configs: dict[str, str], times: int) -> None:
+    """What it had done is done again, whatever it is; with a transaction around both, only one of the two counts."""
+    line = Line(configs)
+    line.feed("a", "b", "c", wait=0.25)
+    line.die_and_come_back()
+    assert sum(happening.event.record_count for happening in line.happened(e.RecordsProcessed)) > 3
+    assert line.paid("read_committed").count("a") == times
+    assert set(line.paid("read_uncommitted")) == {"a", "b", "c"}
+    assert line.view.consumers["read_uncommitted"].last[0].value == "a"
+
+
+def test_fact_40_exactly_once_is_for_those_who_read_committed() -> None:
+    line = Line({"transactional.id": "copy"})
+    line.feed("a", "b", "c", wait=0.25)
+    line.die_and_come_back()
+    assert line.paid("read_committed") == ["a", "b", "c"]
+    assert line.paid("read_uncommitted").count("a") == 2
+
+
+def test_fact_40_offsets_count_with_the_commit_and_never_with_the_abort() -> None:
+    """Sent with the transaction, they are pending until its marker, and an aborted one leaves the group where it was."""
+    line = Line({"transactional.id": "copy"}, processing_ms=0)
+    line.feed("a", wait=2)
+    line.feed("b", wait=0)
+    line.wait_until(lambda: len(line.happened(e.OffsetsAddedToTransaction)) == 2, step_ms=0.1)
+    line.die_and_come_back()
+    ends = [happening.event.committed for happening in line.happened(e.TransactionPrepared)]
+    assert ends == [True, False, True]
+    committed = [happening.event.offsets for happening in line.happened(e.OffsetsCommitted)]
+    assert committed == [(("orders", 0, 1),), (("orders", 0, 2),)]
+    assert line.paid("read_uncommitted") == ["a", "b", "b"]
+    assert line.paid("read_committed") == ["a", "b"]
+
+
+def test_fact_40_who_is_too_slow_for_its_transaction_does_it_again() -> None:
+    """Past ``transaction.timeout.ms`` the coordinator has aborted it: the next record is refused, and nothing is committed."""
+    line = Line({"transactional.id": "copy", "transaction.timeout.ms": "1000"}, processing_ms=0)
+    line.do(c.SetProcessing("copy", 9000))
+    line.feed("a", "b", "c", wait=30)
+    line.do(c.SetProcessing("copy", 0))
+    line.wait(30)
+    timed_out, aborted = line.happened(e.TransactionTimedOut), line.happened(e.ProcessingAborted)
+    assert timed_out[0].id < aborted[0].id < line.happened(e.OffsetsCommitted)[0].id
+    assert line.paid("read_committed") == ["a", "b", "c"]
+
+
+def test_fact_40_two_processes_with_one_transactional_id_are_not_two_workers() -> None:
+    """Each instance needs an ID of its own: the second to come fences the first."""
+    line = Line({"transactional.id": "copy"})
+    line.do(c.CreateProcessor("twin", "g", "orders", "paid", {"transactional.id": "copy"}))
+    line.wait(5)
+    line.feed("a", "b", wait=15)
+    assert line.happened(e.ProducerFenced, producer="copy")
+    assert "PRODUCER_FENCED" in line.first(e.ConsumerCrashed, consumer="copy")[1].error
+    assert line.paid("read_committed") == ["a", "b"]
