@@ -80,9 +80,12 @@ class Kernel:
                     heappush(queue, entry)
                     return False
                 self.now = entry[0]
+            if watch is None:
+                self._deliver(entry)
+                continue
             seen = len(self.fresh)
             self._deliver(entry)
-            if watch is not None and len(self.fresh) > seen and watch(self.fresh[seen:]):
+            if len(self.fresh) > seen and watch(self.fresh[seen:]):
                 stopping = True
         if stopping:
             return False
@@ -114,7 +117,10 @@ class Kernel:
             return
         self.deliveries += 1
         self.trace = hash((self.trace, at, seq))
-        out = self._outbox(host, cause)
+        now = self.now
+        out = Outbox(
+            name, now, self.epoch_ms + now // 1000, cause, self.next_event_id, host.disk, self.seed, host.streams, self.silencers
+        )  # as ``_outbox`` makes it
         node.handle(source, body, out)
         self._carry_out(host, out)
 
@@ -126,9 +132,10 @@ class Kernel:
 
     def _carry_out(self, host: Host, out: Outbox) -> None:
         name = host.name
-        for number, (event, causes) in enumerate(out.emitted, self.next_event_id):
-            self._record(number, name, event, causes)
-        self.next_event_id = out.next_event_id
+        if out.emitted:
+            for number, (event, causes) in enumerate(out.emitted, self.next_event_id):
+                self._record(number, name, event, causes)
+            self.next_event_id = out.next_event_id
         departs = self.now
         disk = host.disk
         if disk.pending_delay_us:

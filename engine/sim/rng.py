@@ -25,8 +25,13 @@ class Stream:
         return z ^ (z >> 31)
 
     def below(self, bound: int) -> int:
-        """An integer in [0, bound); 0 where ``bound`` is below 1."""
-        return (self.bits() * bound) >> 64 if bound > 0 else 0
+        """An integer in [0, bound); 0 where ``bound`` is below 1. ``bits`` is written out here: every message asks for its jitter."""
+        if bound <= 0:
+            return 0
+        self.state = z = (self.state + GOLDEN) & MASK
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+        return ((z ^ (z >> 31)) * bound) >> 64
 
     def between(self, low: int, high: int) -> int:
         """An integer in [low, high]."""
