@@ -9,6 +9,7 @@ from engine.console import (
     acls,
     configs,
     consumer,
+    dump_log,
     elections,
     group_offsets,
     offsets,
@@ -35,6 +36,7 @@ TOOLS: dict[str, Callable[[Lab, list[str]], Job]] = {
     offsets.NAME: offsets.run,
     acls.NAME: acls.run,
     transactions.NAME: transactions.run,
+    dump_log.NAME: dump_log.run,
 }
 READERS: dict[str, Callable[[Lab, list[str], Files], Job]] = {
     group_offsets.NAME: group_offsets.run,
@@ -57,6 +59,7 @@ HELP = [
     "  kafka-transactions.sh      list, describe, describe-producers, find-hanging, abort",
     "  kafka-acls.sh              allow and deny: --add --allow-principal User:alice --operation Read --topic orders",
     "  kafka-reassign-partitions.sh  generate, execute (--throttle), verify, cancel, list",
+    "  kafka-dump-log.sh          a broker's files: --print-data-log --files broker-1:orders-0/00000000000000000000.log",
     "  kafka-delete-records.sh    move the log start: --offset-json-file, see below",
     "--bootstrap-server may be left out. There are no pipes or variables here. Where a tool reads a JSON file, write it with",
     "echo '{…}' > moves.json (then cat, ls, rm), or give /dev/stdin and <<< '{…}', or the JSON itself in quotes.",
