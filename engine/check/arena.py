@@ -18,14 +18,17 @@ from engine import commands as cm
 from engine import world as wd
 from engine.broker.node import BrokerNode
 from engine.check.cleaned import judge_cleaned
-from engine.check.groups import Groups
+from engine.check.groups import Groups, consumers
 from engine.check.invariants import Oracle, Violation, partitions_of
 from engine.check.outcome import Outcome
+from engine.check.processors import judge_processors
 from engine.check.readers import Readers
 from engine.check.script import Script, Step
 from engine.check.transactions import judge_transactions
 from engine.clients.consumer import ConsumerNode
+from engine.clients.consumer_state import CRASHED
 from engine.clients.position import FAILED
+from engine.clients.processor import WORKING, ProcessorConsumer
 from engine.effects import apply
 from engine.errors import EngineError
 from engine.events import Happening
@@ -151,6 +154,9 @@ class Arena:
         for host in list(self.world.kernel.hosts.values()):
             if host.status == "down":
                 self.do(cm.StartNode(host.name))
+        for name, node in list(consumers(self.world)):
+            if node.application.state == CRASHED and self.do(cm.KillNode(name)):  # its supervisor starts it again
+                self.do(cm.StartNode(name))
 
     def drain(self) -> None:
         end = self.now + DRAIN_US
@@ -205,16 +211,17 @@ class Arena:
 
     def _unread(self) -> str:
         """Which consumer has not read to the end."""
-        for host in self.world.kernel.hosts.values():
-            node = host.node
-            if not isinstance(node, ConsumerNode) or node.paused:
+        for name, node in consumers(self.world):
+            if node.paused or node.application.state == CRASHED:
                 continue
+            if isinstance(node, ProcessorConsumer) and (node.inputs or node.stage != WORKING or node.sent_in_round):
+                return f"{name} is at work"
             for partition, position in node.positions.items():
                 known = self.oracle.state(partition)
                 committed_only = node.settings.isolation_level == "read_committed"
                 end = known.last_stable_offset(known.high_watermark) if committed_only else known.high_watermark
                 if not known.licences and position.state != FAILED and position.position < end:
-                    return f"{host.name} is at {position.position} of {partition}, which ends at {end}"
+                    return f"{name} is at {position.position} of {partition}, which ends at {end}"
         return ""
 
     def judge(self) -> None:
@@ -224,6 +231,7 @@ class Arena:
         self.readers.judge(world, oracle, counts)
         self.groups.judge(world, self.readers, counts)
         judge_cleaned(world, oracle)
+        judge_processors(world, oracle, self.outcome, counts)
         if not oracle.licensed(TRANSACTION_STATE):
             judge_transactions(self.now, oracle, counts)
 

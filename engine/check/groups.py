@@ -7,6 +7,7 @@ that is no violation. Both sides are followed by their events, so the check cost
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,8 @@ from engine import events as ev
 from engine.check.invariants import Oracle, Violation
 from engine.check.readers import Readers, readable_offsets
 from engine.clients.consumer import ConsumerNode
-from engine.clients.consumer_state import COMMIT_BEFORE, CRASHED
+from engine.clients.consumer_state import COMMIT_BEFORE, CRASHED, Consumer
+from engine.clients.processor import ProcessorNode
 from engine.messages.base import TopicPartition
 from engine.metadata.internal_topics import CONSUMER_OFFSETS
 from engine.world import World, best_image
@@ -111,14 +113,14 @@ class Groups:
         image = best_image(world)
         if image is None or self.oracle.licensed(CONSUMER_OFFSETS):
             return ""
-        for group, consumers in _alive(world).items():
+        for group, members in _alive(world).items():
             wanted = {
                 TopicPartition(topic, number): 0
-                for topic in dict.fromkeys(topic for node in consumers for topic in node.topics)
+                for topic in dict.fromkeys(topic for node in members for topic in node.topics)
                 if topic in image.topics
                 for number in image.topics[topic].partitions
             }
-            for node in consumers:
+            for node in members:
                 for partition in node.positions:
                     wanted[partition] = wanted.get(partition, 0) + 1
             for partition, owners in wanted.items():
@@ -133,15 +135,15 @@ class Groups:
         counts.update(self.counts)
         if self.oracle.licensed(CONSUMER_OFFSETS):
             return
-        for group, consumers in _alive(world).items():
+        for group, members in _alive(world).items():
             if any(
                 node.application.commit_each_poll == COMMIT_BEFORE or node.settings.auto_offset_reset != "earliest"
-                for node in consumers
+                for node in members
             ):
                 continue
-            names = {name for name, configs in world.client_configs.items() if configs.get("group.id") == group}
-            committed_only = consumers[0].settings.isolation_level == "read_committed"
-            for partition in dict.fromkeys(partition for node in consumers for partition in node.positions):
+            names = {name for name in (*world.client_configs, *world.processors) if _group_of(world, name) == group}
+            committed_only = members[0].settings.isolation_level == "read_committed"
+            for partition in dict.fromkeys(partition for node in members for partition in node.positions):
                 known = self.oracle.state(partition)
                 if known.licences:
                     continue
@@ -157,17 +159,26 @@ class Groups:
                     )
 
 
-def _alive(world: World) -> dict[str, list[ConsumerNode]]:
-    """Group → its consumers that subscribe and have not crashed."""
-    found: dict[str, list[ConsumerNode]] = {}
+def _group_of(world: World, client: str) -> str:
+    processor = world.processors.get(client)
+    return processor.group if processor is not None else world.client_configs[client].get("group.id", "")
+
+
+def consumers(world: World) -> Iterator[tuple[str, Consumer]]:
+    """Every running consumer with its name, those inside processors too."""
     for host in world.kernel.hosts.values():
         node = host.node
-        if (
-            isinstance(node, ConsumerNode)
-            and node.group is not None
-            and node.group.subscribed
-            and node.application.state != CRASHED
-        ):
+        if isinstance(node, ConsumerNode):
+            yield host.name, node
+        elif isinstance(node, ProcessorNode):
+            yield host.name, node.consumer
+
+
+def _alive(world: World) -> dict[str, list[Consumer]]:
+    """Group → its consumers that subscribe and have not crashed."""
+    found: dict[str, list[Consumer]] = {}
+    for _, node in consumers(world):
+        if node.group is not None and node.group.subscribed and node.application.state != CRASHED:
             found.setdefault(node.group.group_id, []).append(node)
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.check.arena import Listener, Report
+from engine.check.exactly_once import ExactlyOnce
 from engine.check.fuzz import FAULTS, Campaign
 from engine.check.swarm import FEATURES, FULL, Swarm
 
@@ -29,7 +30,17 @@ FULL_PROFILE = Profile(
         *(f"fault: {fault}" for fault in FULL), *(f"feature: {feature}" for feature in FEATURES),
     ),
 )  # fmt: skip
-PROFILES = {"replication": REPLICATION, "full": FULL_PROFILE}
+EXACTLY_ONCE = Profile(
+    ExactlyOnce,
+    (
+        "fault: kill broker",
+        "fault: kill controller",
+        "fault: kill processor",
+        "records processed exactly once",
+        "transactions aborted",
+    ),
+)
+PROFILES = {"replication": REPLICATION, "full": FULL_PROFILE, "exactly-once": EXACTLY_ONCE}
 
 
 def run_seed(seed: int, mutants: tuple[str, ...] = (), profile: str = "replication") -> Report:

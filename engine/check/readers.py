@@ -74,9 +74,7 @@ class Readers:
 
     def judge(self, world: World, oracle: Oracle, counts: Counter[str]) -> None:
         """Raises Violation where a read_committed consumer saw what was not committed, or a consumer left out what was there to read."""
-        committed_only = {
-            name for name, configs in world.client_configs.items() if configs.get("isolation.level") == "read_committed"
-        }
+        committed_only = {name for name in (*world.client_configs, *world.processors) if reads_committed(world, name)}
         hidden = {
             partition: known.hidden()
             for partition, known in oracle.partitions.items()
@@ -108,6 +106,13 @@ class Readers:
                     world.kernel.now,
                     f"{span.consumer} went from {span.first} to {span.end} in {span.partition} and left out {min(missed)}",
                 )
+
+
+def reads_committed(world: World, client: str) -> bool:
+    processor = world.processors.get(client)
+    configs = processor.configs if processor is not None else world.client_configs[client]
+    by_default = "read_committed" if processor is not None and "transactional.id" in configs else "read_uncommitted"
+    return configs.get("isolation.level", by_default) == "read_committed"
 
 
 def readable_offsets(world: World, partition: TopicPartition) -> set[int]:
