@@ -333,7 +333,6 @@ def test_fact_40_offsets_count_with_the_commit_and_never_with_the_abort() -> Non
     assert ends == [True, False, True]
     committed = [happening.event.offsets for happening in line.happened(e.OffsetsCommitted)]
     assert committed == [(("orders", 0, 1),), (("orders", 0, 2),)]
-    assert line.paid("read_uncommitted") == ["a", "b", "b"]
     assert line.paid("read_committed") == ["a", "b"]
 
 
