@@ -14,7 +14,7 @@ import msgspec
 
 from engine import events as e
 from engine.events import Event, Happening
-from engine.view.ownership import OwnershipTracker
+from engine.view.ownership import OWNERSHIP_EVENTS, OwnershipTracker
 from engine.view.tree import ConsumerView, NodeView, ProducerView, TopicView
 
 BUCKET_US = 5_000_000
@@ -60,8 +60,10 @@ class MetricsTracker:
 
     def observe(self, happening: Happening) -> None:
         """Takes note of one event; events come in order."""
-        self.ownership.observe(happening)
-        handler = _OBSERVE.get(type(happening.event))
+        kind = type(happening.event)
+        if kind in OWNERSHIP_EVENTS:
+            self.ownership.observe(happening)
+        handler = _OBSERVE.get(kind)
         if handler is None:
             return
         number = happening.at_us // BUCKET_US

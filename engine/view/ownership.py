@@ -198,3 +198,5 @@ _OBSERVE: dict[type[Event], Callable[[OwnershipTracker, int, Any], None]] = {
     e.GroupStateChanged: _settled,
     e.GroupDeleted: _deleted,
 }
+OWNERSHIP_EVENTS = frozenset(_OBSERVE)
+"""The few kinds of event that say anything about who reads what."""
