@@ -146,6 +146,13 @@ ERRORS: dict[str, KafkaError] = _table(
     (113, "STALE_MEMBER_EPOCH", False, "The member has reached another epoch since.", "Try again with the epoch of the newest heartbeat."),
     (120, "TRANSACTION_ABORTABLE", False, "The transaction cannot be completed, but the producer may go on (KIP-1050).",
      "Abort the transaction and begin another."),
+    (121, "INVALID_RECORD_STATE", False, "The record is not acquired by this member (any more).",
+     "Nothing to do: its lock ran out, or it was acknowledged already."),
+    (122, "SHARE_SESSION_NOT_FOUND", True, "The broker knows no such share session.", "Open a new share session."),
+    (123, "INVALID_SHARE_SESSION_EPOCH", True, "The epoch is not the share session's next one.", "Open a new share session."),
+    (124, "FENCED_STATE_EPOCH", False, "The share coordinator knows a newer state of the share partition.", "Read the state again."),
+    (133, "SHARE_SESSION_LIMIT_REACHED", True, "The broker keeps as many share sessions as group.share.max.share.sessions allows.",
+     "Try again later."),
 )  # fmt: skip
 
 

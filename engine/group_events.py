@@ -119,6 +119,74 @@ class GroupReconciled(Event, frozen=True, gc=False, tag=True):
     stopped_us: int
 
 
+class ShareMemberAssigned(Event, frozen=True, gc=False, tag=True):
+    """A member of a share group may read these from now on, together with others."""
+
+    broker: int
+    group: str
+    consumer: str
+    member_id: str
+    epoch: int
+    partitions: tuple[tuple[str, int], ...]
+
+
+class SharePartitionLoaded(Event, frozen=True, gc=False, tag=True):
+    """The leader knows where a share group goes on in this partition. ``fresh``: it had never read there, so the group's
+    share.auto.offset.reset decided."""
+
+    broker: int
+    group: str
+    topic: str
+    partition: int
+    start_offset: int
+    fresh: bool
+
+
+class ShareRecordsAcquired(Event, frozen=True, gc=False, tag=True):
+    """The consumer has these records locked. ``count`` of them between ``first_offset`` and ``last_offset``; ``deliveries``: the highest
+    delivery count among them."""
+
+    broker: int
+    group: str
+    topic: str
+    partition: int
+    consumer: str
+    first_offset: int
+    last_offset: int
+    count: int
+    deliveries: int
+
+
+class ShareAcknowledged(Event, frozen=True, gc=False, tag=True):
+    """What became of records that the consumer had acquired. ``archived``: rejected, or released after their last delivery."""
+
+    broker: int
+    group: str
+    topic: str
+    partition: int
+    consumer: str
+    first_offset: int
+    last_offset: int
+    accepted: int
+    released: int
+    archived: int
+    renewed: int
+
+
+class AcquisitionLockExpired(Event, frozen=True, gc=False, tag=True):
+    """Nobody acknowledged these records in time. ``consumer`` "" is one that is gone; ``archived`` were delivered often enough."""
+
+    broker: int
+    group: str
+    topic: str
+    partition: int
+    consumer: str
+    first_offset: int
+    last_offset: int
+    released: int
+    archived: int
+
+
 class StaticMemberAway(Event, frozen=True, gc=False, tag=True):
     """A static member of a consumer group went for a while (epoch -2): it keeps its partitions until its session ends."""
 

@@ -17,7 +17,7 @@ from engine.broker import logs, replication
 from engine.broker.apis import fetch
 from engine.broker.state import LEADER, Broker, CoordinatorShard, PendingWrite, Replica
 from engine.broker.timers import CoordinatorLoad, CoordinatorWriteExpired
-from engine.coordination.java_hash import java_hash
+from engine.coordination import java_hash
 from engine.coordination.shard import Continuation, Decision, ShardState
 from engine.events import CoordinatorLoaded, CoordinatorUnloaded, RecordsAppended, SegmentRolled
 from engine.log.errors import LogError
@@ -31,6 +31,9 @@ from engine.sim.outbox import Outbox
 LOAD_US = 2_000
 LOAD_RECORD_US = 2
 """Reading a partition back takes a moment, longer the more it holds."""
+
+partition_for = java_hash.partition_for
+"""Which partition of an internal topic a key belongs to."""
 
 MUST_BE_FOUND_AGAIN = "NOT_COORDINATOR"
 TRANSLATED = {
@@ -66,11 +69,6 @@ def register(topic: str, kind: ShardKind) -> None:
 
 
 # -- which partition, which shard -------------------------------------------------------------------------------------------------------
-
-
-def partition_for(key: str, count: int) -> int:
-    """``Utils.abs(key.hashCode()) % count``."""
-    return (java_hash(key) & 0x7FFFFFFF) % count
 
 
 def locate(broker: Broker, topic: str, key: str) -> tuple[Replica | None, str]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.broker import coordinators
+from engine.broker import coordinators, persister
+from engine.broker.share_channels import INITIALIZE, PersisterCall
 from engine.broker.state import Broker, Replica
-from engine.coordination import classic_protocol, classic_rebalance, consumer_protocol, group_offsets
+from engine.coordination import classic_protocol, classic_rebalance, consumer_protocol, group_offsets, share_protocol
 from engine.coordination.classic_protocol import StaticMemberStored
 from engine.coordination.classic_rebalance import AssignmentStored
 from engine.coordination.consumer_group import ConsumerGroup
+from engine.coordination.consumer_group_records import TopicIdPartition
 from engine.coordination.group_offsets import OffsetsStored
 from engine.coordination.group_shard import GroupShard
 from engine.coordination.group_timers import (
@@ -22,9 +24,12 @@ from engine.coordination.group_timers import (
     MemberRevocationTimer,
     MemberSessionTimer,
     MemberSilenceTimer,
+    ShareMemberTimer,
     SyncTimer,
 )  # fmt: skip
 from engine.coordination.shard import Continuation, Decision
+from engine.coordination.share_group import ShareGroup
+from engine.coordination.share_protocol import ShareStateWanted
 from engine.messages.base import Request, Response, TopicPartition
 from engine.metadata.internal_topics import CONSUMER_OFFSETS
 from engine.sim.outbox import Outbox
@@ -46,7 +51,7 @@ def serve(
     decision = Decision(out, image=broker.image)
     decide(shard, source, request, decision)
     coordinators.carry_out(broker, replica, decision)
-    consumer_protocol.settle(shard, group_id, out)
+    _settle(shard, group_id, out)
     if shard.groups and not shard.expiration_armed:
         _arm_expiration(replica, shard, out)
 
@@ -81,6 +86,8 @@ def _on_loaded(broker: Broker, replica: Replica, out: Outbox) -> None:
     for group in shard.groups.values():
         if isinstance(group, ConsumerGroup):
             group.session_timeout_us = consumer_protocol.session_timeout_us(shard, group.group_id, broker.image)
+        elif isinstance(group, ShareGroup):
+            group.session_timeout_us = share_protocol.session_timeout_us(shard, group.group_id, broker.image)
         group.on_loaded(out)
     if shard.groups:
         _arm_expiration(replica, shard, out)
@@ -93,6 +100,9 @@ def _on_dropped(broker: Broker, replica: Replica, out: Outbox) -> None:
 
 
 def _on_written(broker: Broker, replica: Replica, then: Continuation, error: str, out: Outbox) -> None:
+    if isinstance(then, ShareStateWanted):
+        _initialize_share_state(broker, then, error, out)
+        return
     decision = Decision(out)
     _CONTINUE[type(then)](shard_of(replica), then, coordinators.TRANSLATED.get(error, error), decision)
     coordinators.carry_out(broker, replica, decision)
@@ -104,6 +114,40 @@ _CONTINUE: dict[type[Any], Continue] = {
     OffsetsStored: group_offsets.on_offsets_stored,
 }
 """What follows once the records of a decision are committed."""
+
+
+def _settle(shard: GroupShard, group_id: str, out: Outbox) -> None:
+    """The records of a decision have been replayed: groups that live by them tell what that means."""
+    consumer_protocol.settle(shard, group_id, out)
+    share_protocol.settle(shard, group_id, out)
+
+
+# -- the state of share partitions --------------------------------------------------------------------------------------------------------
+
+
+def _initialize_share_state(broker: Broker, wanted: ShareStateWanted, error: str, out: Outbox) -> None:
+    """The share coordinator is asked for each partition; nobody waits for it."""
+    if error != "NONE":
+        return
+    cause = out.cause
+    for part in wanted.partitions:
+        name = broker.image.topic_names.get(part.topic_id)
+        if name is not None:
+            out.because(cause)
+            tp = TopicPartition(name, part.partition)
+            call = PersisterCall(INITIALIZE, wanted.group_id, tp, part.topic_id, state_epoch=wanted.state_epoch)
+            persister.submit(broker, call, out)
+    out.because(cause)
+
+
+def on_share_state_initialized(broker: Broker, call: PersisterCall, error: str, out: Outbox) -> None:
+    replica, _ = coordinators.locate(broker, CONSUMER_OFFSETS, call.group_id)
+    if replica is None:
+        return
+    decision = Decision(out, image=broker.image)
+    part = TopicIdPartition(call.topic_id, call.partition.partition)
+    share_protocol.on_state_initialized(shard_of(replica), call.group_id, part, error, decision)
+    coordinators.carry_out(broker, replica, decision)
 
 
 # -- timers ---------------------------------------------------------------------------------------------------------------------------------
@@ -128,7 +172,7 @@ def on_timer(broker: Broker, source: str, timer: Any, out: Outbox) -> None:
     decision = Decision(out, image=broker.image)
     _ON_TIMER[type(timer)](shard, timer, decision)
     coordinators.carry_out(broker, replica, decision)
-    consumer_protocol.settle(shard, timer.group_id, out)
+    _settle(shard, timer.group_id, out)
 
 
 _ON_TIMER: dict[type[Any], OnTimer] = {
@@ -137,8 +181,9 @@ _ON_TIMER: dict[type[Any], OnTimer] = {
     SyncTimer: classic_rebalance.on_sync_timer,
     MemberSilenceTimer: consumer_protocol.on_silence_timer,
     MemberRevocationTimer: consumer_protocol.on_revocation_timer,
+    ShareMemberTimer: share_protocol.on_member_timer,
 }
-_SILENCE = (MemberSessionTimer, MemberSilenceTimer)
+_SILENCE = (MemberSessionTimer, MemberSilenceTimer, ShareMemberTimer)
 """Timers that nothing but silence lets run out."""
 
 
@@ -159,6 +204,7 @@ def on_topics_changed(broker: Broker, topics: list[str], out: Outbox) -> None:
     """Topics were created, deleted or given partitions: consumer groups look at theirs with the next heartbeat."""
     for shard in shards(broker):
         consumer_protocol.request_refresh(shard, topics, out)
+        share_protocol.request_refresh(shard, topics, out)
 
 
 def on_topics_deleted(broker: Broker, topics: list[str], out: Outbox) -> None:

@@ -21,6 +21,7 @@ from engine.broker import (
     producer_ids,
     publisher,
     replication,
+    share_dispatch,
     transaction_verification,
     transactions,
 )
@@ -225,6 +226,7 @@ def _on_disconnected(broker: Broker, source: str, notice: Disconnected, out: Out
     broker.quorum.handle(source, notice, out)
     controller_channel.on_disconnected(broker, peer, out)
     fetch.drop_requester(broker, peer)
+    share_dispatch.on_disconnected(broker, peer, out)
     transaction_verification.on_disconnected(broker, peer, out)
     admission.close(broker, peer)
     if peer.startswith(BROKER_PREFIX) and peer[len(BROKER_PREFIX) :].isdigit():
@@ -315,6 +317,7 @@ _APIS: dict[type[Any], Handler] = {
     DeleteRecordsRequest: delete_records.handle,
     FindCoordinatorRequest: find_coordinator.handle,
     **group_dispatch.APIS,
+    **share_dispatch.APIS,
     AddPartitionsToTxnRequest: transactions.add_partitions,
     EndTxnRequest: transactions.end_transaction,
     TxnOffsetCommitRequest: txn_offset_commit.handle,
@@ -364,6 +367,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     CoordinatorLoad: coordinators.on_load,
     CoordinatorWriteExpired: coordinators.on_write_expired,
     **group_dispatch.HANDLERS,
+    **share_dispatch.HANDLERS,
     AddPartitionsToTxnResponse: transaction_verification.on_response,
     WriteTxnMarkersResponse: on_markers_written,
     MarkerRetry: on_marker_retry,

@@ -407,18 +407,24 @@ def _delete_records(ask: Inquiry, request: am.DeleteRecordsRequest) -> Request |
 
 
 def _alter_configs(ask: Inquiry, request: am.IncrementalAlterConfigsRequest) -> Request | Response:
-    topic = request.resource_type == "topic"
-    if ask.may(ALTER_CONFIGS, TOPIC, request.resource_name) if topic else ask.may(ALTER_CONFIGS, CLUSTER):
+    error = _configs_refused(ask, ALTER_CONFIGS, request.resource_type, request.resource_name)
+    if not error:
         return request
-    error = TOPIC_FAILED if topic else CLUSTER_FAILED
     return am.AdminResponse(request.correlation_id, error, (am.AdminResult(request.resource_name, error),))
 
 
 def _describe_configs(ask: Inquiry, request: am.DescribeConfigsRequest) -> Request | Response:
-    topic = request.resource_type == "topic"
-    if ask.may(DESCRIBE_CONFIGS, TOPIC, request.resource_name) if topic else ask.may(DESCRIBE_CONFIGS, CLUSTER):
-        return request
-    return am.DescribeConfigsResponse(request.correlation_id, TOPIC_FAILED if topic else CLUSTER_FAILED)
+    error = _configs_refused(ask, DESCRIBE_CONFIGS, request.resource_type, request.resource_name)
+    return am.DescribeConfigsResponse(request.correlation_id, error) if error else request
+
+
+def _configs_refused(ask: Inquiry, operation: str, resource_type: str, name: str) -> str:
+    """"" where the operation is allowed on the topic, the group, or for brokers the cluster."""
+    if resource_type == "topic":
+        return "" if ask.may(operation, TOPIC, name) else TOPIC_FAILED
+    if resource_type == "group":
+        return "" if ask.may(operation, GROUP, name) else GROUP_FAILED
+    return "" if ask.may(operation, CLUSTER) else CLUSTER_FAILED
 
 
 RULES: dict[type[Any], Rule] = {
@@ -449,6 +455,9 @@ RULES: dict[type[Any], Rule] = {
     hm.ShareGroupHeartbeatRequest: _subscribing(hm.ShareGroupHeartbeatResponse),
     hm.ShareFetchRequest: _share_fetch,
     hm.ShareAcknowledgeRequest: _of_group(READ, hm.ShareAcknowledgeResponse),
+    hm.InitializeShareGroupStateRequest: _of_cluster(CLUSTER_ACTION, hm.InitializeShareGroupStateResponse),
+    hm.ReadShareGroupStateRequest: _of_cluster(CLUSTER_ACTION, hm.ReadShareGroupStateResponse),
+    hm.WriteShareGroupStateRequest: _of_cluster(CLUSTER_ACTION, hm.WriteShareGroupStateResponse),
     am.CreateTopicsRequest: _create_topics,
     am.DeleteTopicsRequest: _delete_topics,
     am.DeleteRecordsRequest: _delete_records,

@@ -7,7 +7,7 @@ a restarted broker does not act on history.
 
 from __future__ import annotations
 
-from engine.broker import cleaner, coordinators, fetcher, groups, logs, replication, replication_quotas
+from engine.broker import cleaner, coordinators, fetcher, groups, logs, replication, replication_quotas, share_dispatch
 from engine.broker.apis import delete_records, fetch
 from engine.broker.state import FOLLOWER, LEADER, NEVER_MS, Broker, FollowerState, Replica
 from engine.coordination.quorum_log import Committed
@@ -116,6 +116,7 @@ def _delete_unwanted(broker: Broker, out: Outbox) -> None:
         broker.alter_queue.pop(tp, None)
         replication.fail_acks(broker, replica, "UNKNOWN_TOPIC_OR_PARTITION" if topic is None else "NOT_LEADER_OR_FOLLOWER", out)
         fetch.settle(broker, replica, out)
+        share_dispatch.on_leadership(broker, replica.partition, out)
         delete_records.on_low_watermark(broker, replica, out)
         cleaner.forget(broker, tp, out)
         replica.log.delete(out.disk)
@@ -149,6 +150,7 @@ def _make_leader(broker: Broker, replica: Replica, partition: PartitionImage, ou
         topic, number = replica.partition
         out.emit(LeaderStarted(broker.broker_id, topic, number, partition.leader_epoch, log.log_end_offset))
         fetch.settle(broker, replica, out)
+        share_dispatch.on_leadership(broker, replica.partition, out)
         coordinators.on_elected(broker, replica, out)
     replication.maybe_advance_high_watermark(broker, replica, out)
 
@@ -185,6 +187,7 @@ def _make_follower(broker: Broker, replica: Replica, partition: PartitionImage, 
         replication.fail_acks(broker, replica, "NOT_LEADER_OR_FOLLOWER", out)
         delete_records.on_low_watermark(broker, replica, out)
         fetch.settle(broker, replica, out)
+        share_dispatch.on_leadership(broker, replica.partition, out)
     if not new_epoch:
         return
     if partition.leader < 0:

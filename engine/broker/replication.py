@@ -60,7 +60,7 @@ def maybe_advance_high_watermark(broker: Broker, replica: Replica, out: Outbox) 
         complete_acks(broker, replica, event, out)
     if replica.shard is not None:
         coordinators.on_high_watermark(broker, replica, replica.shard, out)
-    if replica.consumers:
+    if replica.consumers or broker.share.fetches:
         fetch.wake_consumers(broker, replica, out)
         out.because(event)
     return True

@@ -13,6 +13,7 @@ from engine.broker.cleaner_state import CleanerState, ParkedDelete
 from engine.broker.meters import Meters
 from engine.broker.rates import Throttle, Usage
 from engine.broker.settings import BrokerSettings
+from engine.broker.share_channels import ShareChannels
 from engine.broker.transaction_state import TransactionChannels
 from engine.coordination.quorum_observer import QuorumObserver
 from engine.coordination.shard import Continuation, ShardState
@@ -261,6 +262,7 @@ class Broker:
     producer_ids_asked: bool = False
     creating_topics: list[str] = field(default_factory=list)
     transactions: TransactionChannels = field(default_factory=TransactionChannels)
+    share: ShareChannels = field(default_factory=ShareChannels)
     backlog: list[HeldRequest] = field(default_factory=list)
     high_watermarks_changed: bool = False
     guarded: bool = False

@@ -129,5 +129,32 @@ class VerificationTimeout(Timer, frozen=True, gc=False, tag=True):
     number: int
 
 
+class ShareLockTimer(Timer, frozen=True, gc=False, tag=True):
+    """``group.share.record.lock.duration.ms`` of a record that a share group has acquired may be over."""
+
+    group_id: str
+    topic: str
+    partition: int
+
+
+class ShareFetchExpired(Timer, frozen=True, gc=False, tag=True):
+    """A parked share fetch has waited for its ``max_wait_ms``."""
+
+    client: str
+    number: int
+
+
+class PersisterRetry(Timer, frozen=True, gc=False, tag=True):
+    """A call to a share coordinator is made again."""
+
+    number: int
+
+
+class PersisterTimeout(Timer, frozen=True, gc=False, tag=True):
+    """A share coordinator has not answered."""
+
+    number: int
+
+
 class Halt(Timer, frozen=True, gc=False, tag=True):
     """The log directory has failed: the process ends."""

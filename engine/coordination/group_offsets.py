@@ -202,6 +202,8 @@ def expire(shard: GroupShard, decision: Decision) -> None:
     an empty group without offsets goes too."""
     cause = decision.out.cause
     for group in list(shard.groups.values()):
+        if group.group_type == "share":
+            continue  # its readers go on where its share state says
         decision.out.because(cause)
         expired, left = _expired(shard, group, decision.out.now_ms)
         _wipe(shard, group.group_id, expired, "expired", decision)

@@ -20,6 +20,9 @@ class GroupSettings(msgspec.Struct, frozen=True, gc=False):
     consumer_max_size: int
     consumer_session_timeout_us: int
     consumer_heartbeat_interval_ms: int
+    share_max_size: int
+    share_session_timeout_us: int
+    share_heartbeat_interval_ms: int
 
     @classmethod
     def read(cls, configs: dict[str, str]) -> GroupSettings:
@@ -37,6 +40,9 @@ class GroupSettings(msgspec.Struct, frozen=True, gc=False):
             consumer_max_size=number("group.consumer.max.size"),
             consumer_session_timeout_us=number("group.consumer.session.timeout.ms") * 1000,
             consumer_heartbeat_interval_ms=number("group.consumer.heartbeat.interval.ms"),
+            share_max_size=number("group.share.max.size"),
+            share_session_timeout_us=number("group.share.session.timeout.ms") * 1000,
+            share_heartbeat_interval_ms=number("group.share.heartbeat.interval.ms"),
         )
 
 

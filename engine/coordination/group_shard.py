@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from engine.coordination import consumer_group
+from engine.coordination import consumer_group, share_group
 from engine.coordination.classic_group import ClassicGroup
 from engine.coordination.group import Group, GroupError
 from engine.coordination.group_records import (
@@ -87,5 +87,6 @@ def _replay_group_metadata(groups: Groups, key: bytes, value: bytes | None, time
 _REPLAY: dict[int, Replay] = {
     GROUP_METADATA_KEY: _replay_group_metadata,
     **consumer_group.REPLAY,
+    **share_group.REPLAY,
 }
 """Kinds of record by their key's first number. Kinds that nobody here knows are skipped, as an older Kafka would."""

@@ -41,3 +41,9 @@ class MemberRevocationTimer(GroupTimer, frozen=True, gc=False, tag=True):
     """A member of a consumer group has had its rebalance timeout to give up partitions."""
 
     member_id: str
+
+
+class ShareMemberTimer(GroupTimer, frozen=True, gc=False, tag=True):
+    """``group.share.session.timeout.ms`` of a member of a share group may be over."""
+
+    member_id: str

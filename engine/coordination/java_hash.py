@@ -17,6 +17,11 @@ def java_hash(text: str) -> int:
     return value - (1 << 32) if value & 0x80000000 else value
 
 
+def partition_for(key: str, count: int) -> int:
+    """``Utils.abs(key.hashCode()) % count``."""
+    return (java_hash(key) & 0x7FFFFFFF) % count
+
+
 def hash_map_order(keys: Iterable[str]) -> list[str]:
     """At most twelve strings as a new ``HashMap`` (16 buckets) would list them; inside one bucket the order of insertion."""
     return sorted(keys, key=_bucket)

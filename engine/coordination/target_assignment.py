@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
+from typing import Protocol
 
 from engine.coordination import server_assignors
 from engine.coordination.consumer_group import ConsumerGroup
@@ -29,6 +30,13 @@ from engine.metadata.image import MetadataImage
 Members = Mapping[str, ConsumerGroupMember]
 
 
+class Subscriber(Protocol):
+    """A member of a consumer group or of a share group."""
+
+    @property
+    def topics(self) -> tuple[str, ...]: ...
+
+
 def members_after(group: ConsumerGroup, updated: ConsumerGroupMember | None, removed: str = "") -> dict[str, ConsumerGroupMember]:
     """As they will be: with one member new or changed (a static one in the place of its predecessor), or without one."""
     members = {member_id: member for member_id, member in group.members.items() if member_id != removed}
@@ -45,7 +53,7 @@ def topic_ids(image: MetadataImage, topics: tuple[str, ...]) -> tuple[str, ...]:
     return tuple([image.topics[topic].topic_id for topic in topics if topic in image.topics])
 
 
-def metadata_hash(members: Members, image: MetadataImage) -> int:
+def metadata_hash(members: Mapping[str, Subscriber], image: MetadataImage) -> int:
     """Of all topics that somebody subscribes to and that exist: ID, name, partitions, and the racks of their replicas (KIP-1101). 0 of
     none."""
     names = sorted(dict.fromkeys([topic for member in members.values() for topic in member.topics if topic in image.topics]))

@@ -18,6 +18,7 @@ from engine.metadata.internal_topics import CONSUMER_OFFSETS
 from engine.sim.kernel import Host
 from engine.spec import broker_name
 from engine.view.ownership import OwnershipTracker, stops
+from engine.view.share import add_share_partitions
 from engine.view.tree import GroupMemberView, GroupOffsetView, GroupView, OwnerView, RebalanceView, StopView, TopicView
 
 
@@ -37,6 +38,7 @@ def group_views(hosts: dict[str, Host], image: MetadataImage, topics: dict[str, 
         assert isinstance(shard, GroupShard)
         for group in shard.groups.values():
             found[group.group_id] = _group(shard, group, replica.high_watermark, topics, image)
+    add_share_partitions(hosts, found)
     return dict(sorted(found.items()))
 
 

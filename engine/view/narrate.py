@@ -68,7 +68,7 @@ _MINOR: frozenset[type[Event]] = frozenset(
         e.QuorumElectionStarted, e.QuorumLogTruncated, e.BrokerRegistered, e.LeaderStarted, e.RecordsAppended, e.HighWatermarkAdvanced,
         e.IsrShrinkProposed, e.IsrExpandProposed, e.ProduceAcknowledged, e.SegmentRolled, e.ProduceSent, e.RecordsAcknowledged,
         e.ConsumerPositioned, e.RecordsConsumed, e.AlterPartitionRefused, e.ProduceRetried, e.ProduceRefused,
-        e.OffsetsCommitted, e.CoordinatorUnloaded, e.TargetAssignmentComputed,
+        e.OffsetsCommitted, e.CoordinatorUnloaded, e.TargetAssignmentComputed, e.ShareRecordsAcquired, e.ShareAcknowledged,
         e.LastStableOffsetAdvanced, e.OffsetsAddedToTransaction, e.TransactionStarted, e.PartitionAddedToTransaction, e.TransactionPrepared,
         e.TransactionMarkerWritten, e.TransactionCompleted,
         e.CoordinatorLost, e.GroupJoining, e.PartitionsDealt, e.GroupJoined, e.ProcessingSet, e.RecordsProcessed,

@@ -267,6 +267,20 @@ def _target_computed(event: e.TargetAssignmentComputed) -> str:
     return f"Broker {event.broker} computed a target for group {event.group}, epoch {event.epoch} ({event.assignor}): {parts}."
 
 
+def _ordinal(number: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
+
+
+def _what_became(accepted: int, released: int, archived: int) -> str:
+    said = [(accepted, "accepted"), (released, "available again"), (archived, "given up")]
+    return ", ".join(f"{count} {what}" for count, what in said if count)
+
+
+def _share_acknowledged(event: e.ShareAcknowledged) -> str:
+    outcome = _what_became(event.accepted, event.released, event.archived)
+    return f"{event.consumer} acknowledged offsets {event.first_offset} to {event.last_offset} of {_part(event)}: {outcome}."
+
+
 def _rebalanced(event: e.GroupRebalanced) -> str:
     parts = ", ".join(f"{name} {count}" for name, count in event.assigned)
     stopped = f"; some partitions were read by nobody for {_duration(event.stopped_us)}" if event.stopped_us else ""
@@ -433,6 +447,21 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     e.TargetAssignmentComputed: _target_computed,
     e.MemberReconciled: _member_reconciled,
     e.GroupReconciled: _group_reconciled,
+    e.ShareMemberAssigned: lambda v: (
+        f"Share group {v.group}: {v.consumer} reads {_some(v.partitions) or 'nothing yet'} (epoch {v.epoch})."
+    ),
+    e.SharePartitionLoaded: lambda v: (
+        f"Share group {v.group} {'begins' if v.fresh else 'goes on'} at offset {v.start_offset} of {_part(v)}, which broker {v.broker} leads."
+    ),
+    e.ShareRecordsAcquired: lambda v: (
+        f"{v.consumer} acquired {plural(v.count, 'record')} of {_part(v)} (offsets {v.first_offset} to {v.last_offset})"
+        f"{f', some for the {_ordinal(v.deliveries)} time' if v.deliveries > 1 else ''}."
+    ),
+    e.ShareAcknowledged: _share_acknowledged,
+    e.AcquisitionLockExpired: lambda v: (
+        f"{v.consumer or 'A consumer that is gone'} did not acknowledge {plural(v.released + v.archived, 'record')} of {_part(v)} in time "
+        f"(offsets {v.first_offset} to {v.last_offset}): {_what_became(0, v.released, v.archived)}."
+    ),
     e.StaticMemberAway: lambda v: (
         f"{v.consumer} (static member {v.instance_id}) left group {v.group} for a while and keeps its partitions."
     ),

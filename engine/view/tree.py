@@ -384,6 +384,31 @@ class RebalanceView(msgspec.Struct):
     took_us: int
 
 
+class ShareRunView(msgspec.Struct):
+    """Records in a row that are alike. ``state``: "available", "acquired", "acknowledged" or "archived"; ``consumer`` has acquired them."""
+
+    first_offset: int
+    last_offset: int
+    state: str
+    deliveries: int
+    consumer: str = ""
+
+
+class SharePartitionView(msgspec.Struct):
+    """What a share group has in flight in one partition, at its leader. ``start_offset`` (SPSO): everything below is settled;
+    ``end_offset`` (SPEO): the last that was fetched. ``runs``: the first of them, up to a bound. Not ``active``: it is being read."""
+
+    topic: str
+    partition: int
+    leader: int
+    active: bool
+    start_offset: int
+    end_offset: int
+    high_watermark: int
+    in_flight: int
+    runs: list[ShareRunView] = []
+
+
 class GroupView(msgspec.Struct):
     """``type``: "classic", "consumer" or "share". ``protocol``: the assignor. ``epoch``: a classic group's generation. ``coordinator``: a
     broker. ``stopped_since_us``: some partition has had no owner since then; ``last_stopped_us``: how long that lasted in the last
@@ -407,6 +432,7 @@ class GroupView(msgspec.Struct):
     stops: list[StopView] = []
     """Oldest first, as the members saw it: a partition whose owner died is stopped from then on."""
     rebalances: list[RebalanceView] = []
+    share_partitions: list[SharePartitionView] = []
 
 
 class View(msgspec.Struct):

@@ -12,6 +12,7 @@ A follower's fetch is also its acknowledgement of everything below its offset (f
 from __future__ import annotations
 
 from engine.broker import replication, replication_quotas
+from engine.broker.apis import share_fetch
 from engine.broker.settings import FETCH_MAX_BYTES
 from engine.broker.state import FOLLOWER, LEADER, Broker, FollowerState, ParkedFetch, Replica
 from engine.broker.timers import FetchExpired
@@ -73,6 +74,8 @@ def wake_followers(broker: Broker, replica: Replica, out: Outbox) -> None:
 def wake_consumers(broker: Broker, replica: Replica, out: Outbox) -> None:
     """The high watermark has advanced: consumers that wait for this partition may read on."""
     cause = out.cause
+    if broker.share.fetches:
+        share_fetch.wake(broker, replica.partition, None, out)
     for name in list(replica.consumers):
         parked = broker.parked_fetches.get(name)
         if parked is not None:
