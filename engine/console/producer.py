@@ -265,6 +265,7 @@ def client_name(lab: Lab, wanted: str, configs: dict[str, str], topics: list[str
     """A name for the tool's client, and whether a client like it ran before and has ended: that one is started again, so that many
     runs of a tool do not fill the lab with dead clients."""
     world = lab.world
+    kind = "consumer" if "consumer" in wanted else "producer"
     number = 1
     while True:
         name = wanted if number == 1 else f"{wanted}-{number}"
@@ -272,6 +273,6 @@ def client_name(lab: Lab, wanted: str, configs: dict[str, str], topics: list[str
         if host is None:
             return name, False
         same = world.client_configs.get(name) == configs and world.consumer_topics.get(name, []) == topics
-        if host.status == "down" and same and host.kind == wanted.removeprefix("console-"):
+        if host.status == "down" and same and host.kind == kind:
             return name, True
         number += 1

@@ -13,6 +13,7 @@ from engine.console import (
     elections,
     group_offsets,
     offsets,
+    perf,
     producer,
     quorum,
     reassign,
@@ -37,6 +38,7 @@ TOOLS: dict[str, Callable[[Lab, list[str]], Job]] = {
     acls.NAME: acls.run,
     transactions.NAME: transactions.run,
     dump_log.NAME: dump_log.run,
+    perf.NAME: perf.run,
 }
 READERS: dict[str, Callable[[Lab, list[str], Files], Job]] = {
     group_offsets.NAME: group_offsets.run,
@@ -60,6 +62,7 @@ HELP = [
     "  kafka-acls.sh              allow and deny: --add --allow-principal User:alice --operation Read --topic orders",
     "  kafka-reassign-partitions.sh  generate, execute (--throttle), verify, cancel, list",
     "  kafka-dump-log.sh          a broker's files: --print-data-log --files broker-1:orders-0/00000000000000000000.log",
+    "  kafka-producer-perf-test.sh  --topic orders --num-records 1000 --record-size 100 --throughput 200",
     "  kafka-delete-records.sh    move the log start: --offset-json-file, see below",
     "--bootstrap-server may be left out. There are no pipes or variables here. Where a tool reads a JSON file, write it with",
     "echo '{…}' > moves.json (then cat, ls, rm), or give /dev/stdin and <<< '{…}', or the JSON itself in quotes.",
