@@ -1,4 +1,4 @@
-"""kafka-console-consumer.sh (``org.apache.kafka.tools.consumer.ConsoleConsumer``, Kafka 4.x), without a group.
+"""kafka-console-consumer.sh (``org.apache.kafka.tools.consumer.ConsoleConsumer``, Kafka 4.x); without ``--group`` it is in none.
 
 What it prints is read from the batches that were handed to the consumer, as the events tell which those were.
 """
@@ -73,6 +73,8 @@ class ConsumerJob(Job, HasCursor):
                     f"Can't simultaneously specify --from-beginning and 'auto.offset.reset={asked[:40]}', please remove one option"
                 )
         configs.setdefault("auto.offset.reset", "latest")
+        if options.has("group"):
+            configs["group.id"] = _group(options, configs)
         topics = [] if options.has("partition") else [self.topic]
         self.client, again = client_name(lab, CLIENT, configs, topics)
         self.ask(c.StartNode(self.client) if again else c.CreateConsumer(self.client, topics, configs))
@@ -206,6 +208,19 @@ def _offset(options: Options) -> int | None:
     )
 
 
+def _group(options: Options, configs: dict[str, str]) -> str:
+    """The tool looks for all the names that were given. Raises UsageError where they differ."""
+    name = options.text("group")
+    if configs.get("group.id", name) != name:
+        raise UsageError(
+            "The group ids provided in different places (directly using '--group', via '--consumer-property', or via "
+            "'--consumer.config') do not match. "
+            f"Detected group ids: '{configs['group.id'][:80]}', '{name[:80]}'",
+            *usage(OPTIONS),
+        )
+    return name
+
+
 def run(lab: Lab, words: list[str]) -> Job:
     try:
         options = parse_options(words, OPTIONS)
@@ -221,11 +236,8 @@ def run(lab: Lab, words: list[str]) -> Job:
         if options.has(first) and options.has(second):
             raise UsageError(f"Options {first} and {second} cannot be specified together.", *usage(OPTIONS))
     _check_values(lab, options)
-    for name in ("group", "include"):
-        if options.has(name):
-            raise UsageError(
-                f"--{name}: this lab's console consumer reads one topic, all of its partitions or one, without a group."
-            )
+    if options.has("include"):
+        raise UsageError("--include: this lab's console consumer reads one topic, all of its partitions or one.")
     return ConsumerJob(lab, options)
 
 

@@ -12,9 +12,9 @@ from engine import limits
 from engine.console.job import HasCursor, Job, default_message, exception, news
 from engine.console.options import Option, OptionError, Options, UsageError, check_values, parse_options, usage
 from engine.console.producer import client_name, config_exception
-from engine.effects import RECORD_IDS_PER_WORKLOAD
 from engine.errors import EngineError
 from engine.lab import Lab
+from engine.world import RECORD_IDS_PER_WORKLOAD
 
 NAME = "kafka-producer-perf-test.sh"
 CLIENT = "perf-producer-client"

@@ -1,7 +1,7 @@
 """What the tools print, as transcripts: ``$ command``, ``----``, output. Regenerate with UPDATE_TRANSCRIPTS=1 and review the diff.
 
 A line ``! command`` gives the lab a command as JSON, ``+ seconds`` lets virtual time pass; ``= {…}`` at the top gives the brokers
-settings. Topic IDs and log times are masked; blank lines at the beginning and at the end of an output do not count.
+settings. Topic IDs, member IDs and log times are masked; blank lines at the beginning and at the end of an output do not count.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def run(lab: Lab, console: Console, given: str) -> str:
 def mask(text: str) -> str:
     text = re.sub(r"\[2026-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\]", "[time]", text)
     text = re.sub(r"TopicId: \S{22}", "TopicId: <id>", text)
+    text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", text)
     return "\n".join(line.rstrip(" ") for line in text.split("\n"))
 
 
