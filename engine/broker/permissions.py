@@ -419,7 +419,7 @@ def _describe_configs(ask: Inquiry, request: am.DescribeConfigsRequest) -> Reque
 
 
 def _configs_refused(ask: Inquiry, operation: str, resource_type: str, name: str) -> str:
-    """"" where the operation is allowed on the topic, the group, or for brokers the cluster."""
+    """ "" where the operation is allowed on the topic, the group, or for brokers the cluster."""
     if resource_type == "topic":
         return "" if ask.may(operation, TOPIC, name) else TOPIC_FAILED
     if resource_type == "group":

@@ -153,9 +153,7 @@ def _heartbeat(
     assignment = None
     if joins or full or updated.assigned != member.assigned:
         assignment = names_of(updated.assigned, image)
-    interval_ms = _setting(
-        image, group.group_id, "consumer.heartbeat.interval.ms", shard.settings.consumer_heartbeat_interval_ms
-    )
+    interval_ms = _setting(image, group.group_id, "consumer.heartbeat.interval.ms", shard.settings.consumer_heartbeat_interval_ms)
     return ConsumerGroupHeartbeatResponse(
         request.correlation_id, "NONE", "", member_id, updated.member_epoch, interval_ms, assignment
     )

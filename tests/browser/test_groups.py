@@ -126,3 +126,24 @@ def test_a_quota_throttles_and_is_removed(lab: LabPage) -> None:
     expect(view.locator(".usage.tone-lagging").first).to_contain_text("throttled")
     view.get_by_role("button", name="Remove producer_byte_rate of client producer").click()
     expect(view.get_by_role("row").filter(has_text="client producer")).to_have_count(0)
+
+
+def test_two_futures_of_the_free_lab_are_compared_with_ledgers_groups_and_metrics(lab: LabPage) -> None:
+    page = lab.page
+    lab.create_producer("steady", "acks=all")
+    lab.create_consumer("app-1", "orders", group_id="readers")
+    lab.produce(20, producer="steady")
+    expect(page.locator('#view-cluster [data-object="steady"]')).to_contain_text("20 acked")
+    page.get_by_role("button", name="Fork here").click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator('[name="of"]').select_option("producer steady")
+    dialog.locator('[name="configs"]').fill("acks=0")
+    dialog.get_by_role("button", name="Fork", exact=True).click()
+    page.wait_for_url("**/twin/**")
+    expect(page.locator(".page-head")).to_contain_text("acks=0")
+    for side in ("#twin-left", "#twin-right"):
+        metrics = page.locator(side).get_by_role("table", name="Metrics: the usual, and what differs most")
+        expect(metrics.get_by_role("row").filter(has_text="MessagesInPerSec")).to_have_count(1)
+        expect(page.locator(side).get_by_role("table", name="Groups")).to_contain_text("readers")
+        expect(page.locator(side).get_by_role("table", name="Delivery ledger")).to_be_visible()
+    expect(page.locator("#twin-right td.differs").first).to_be_visible()

@@ -229,7 +229,9 @@ class World:
     def topic(self, *partitions: tuple[int, ...], name: str = "orders", configs: dict[str, str] | None = None) -> None:
         records: list[MetadataRecord] = [Topic(name, topic_id(name))]
         records += [Config("topic", name, key, value) for key, value in (configs or {}).items()]
-        records += [Partition(topic_id(name), number, replicas, replicas, replicas[0]) for number, replicas in enumerate(partitions)]
+        records += [
+            Partition(topic_id(name), number, replicas, replicas, replicas[0]) for number, replicas in enumerate(partitions)
+        ]
         self.commit(*records)
         self.run(100 * MS)
 
