@@ -3,8 +3,9 @@
  * What can be done with an object: a click, a right-click, Enter or the Menu key on anything that carries `data-object` opens its menu;
  * every entry shows what one would type at a real cluster, and entries that need more open a dialog.
  */
+import { cli } from "./commandline.js";
 import { h, need, render, spoken } from "./dom.js";
-import { begun, build, cli, FORMS } from "./forms.js";
+import { begun, build, FORMS } from "./forms.js";
 
 /** @typedef {{label: string, command?: any, form?: string, preset?: any, run?: () => void, rule?: boolean}} Entry */
 

@@ -95,7 +95,7 @@ async def test_steps_and_breakpoints_come_back(visitor: Visitor) -> None:
             await socket.ask("step")
         await socket.ask("command", command=PRODUCE)
         await socket.ask("speed", speed=10)
-        await socket.until(lambda s: not s.clock["running"])
+        await socket.until(lambda s: not s.clock["running"] and s.clock["paused_by"])
         assert "orders" in socket.clock["paused_by"]
         await socket.ask("step")
         await socket.ask("command", command=KILL)
