@@ -34,6 +34,7 @@ FOCUS = """
 
 
 def violations(page: Page) -> list[str]:
+    page.wait_for_load_state()  # a click returns when the next page is under way, not when it is there
     page.evaluate(AXE)
     found: dict[str, Any] = page.evaluate("rules => axe.run(document, { runOnly: rules, resultTypes: ['violations'] })", RULES)
     return [
