@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.clients.configs import ConsumerConfig, ProducerConfig
+from engine.clients.configs import ClientConfig
 from engine.messages.admin import MetadataRequest, MetadataResponse, MetadataTopic
 from engine.messages.base import Disconnected, Message, Request, Timer, TopicPartition
 from engine.messages.security import SaslAuthenticateRequest, SaslAuthenticateResponse
@@ -114,7 +114,7 @@ class Connection:
 class Connections:
     """One client's connections. Every request goes out through ``send`` and comes home through ``complete`` or ``lose``."""
 
-    settings: ProducerConfig | ConsumerConfig
+    settings: ClientConfig
     by_broker: dict[int, Connection]
     next_correlation_id: int = 1
 
@@ -326,7 +326,7 @@ class Metadata:
         request = MetadataRequest(connections.new_correlation_id(), tuple(self.wanted), create_topics)
         connections.send(broker, request, "metadata", out)
 
-    def back_off(self, settings: ProducerConfig | ConsumerConfig, changed: bool, out: Outbox) -> None:
+    def back_off(self, settings: ClientConfig, changed: bool, out: Outbox) -> None:
         """No new request before the backoff is over; it grows while answers bring nothing new (KIP-580)."""
         self.in_flight = False
         wait = backoff_us(out.stream("backoff"), settings.retry_backoff_ms, settings.retry_backoff_max_ms, self.failures)
@@ -366,7 +366,7 @@ class ClientNode(ABC):
     connections: Connections = field(init=False)
     metadata: Metadata = field(init=False)
 
-    def _prepare(self, settings: ProducerConfig | ConsumerConfig) -> None:
+    def _prepare(self, settings: ClientConfig) -> None:
         links = {broker: Connection(broker, f"broker-{broker}") for broker in self.brokers}
         self.connections = Connections(settings, links)
         self.metadata = Metadata()

@@ -122,8 +122,8 @@ ASSIGNORS = {
 _PACKAGE = "org.apache.kafka.clients.consumer."
 
 
-class ProducerConfig(msgspec.Struct, frozen=True):
-    """A producer's effective settings; times as the names say, ``acks`` 0, 1 or -1 (all)."""
+class ClientConfig(msgspec.Struct, frozen=True):
+    """What every client can be told; times as the names say."""
 
     metadata_max_age_ms: int
     reconnect_backoff_ms: int
@@ -135,6 +135,11 @@ class ProducerConfig(msgspec.Struct, frozen=True):
     sasl_username: str
     sasl_password: str
     sasl_mechanism: str
+
+
+class ProducerConfig(ClientConfig, frozen=True):
+    """A producer's effective settings; times as the names say, ``acks`` 0, 1 or -1 (all)."""
+
     acks: int
     batch_size: int
     buffer_memory: int
@@ -171,19 +176,9 @@ class ProducerConfig(msgspec.Struct, frozen=True):
         return shown
 
 
-class ConsumerConfig(msgspec.Struct, frozen=True):
+class ConsumerConfig(ClientConfig, frozen=True):
     """A consumer's settings; times as the names say."""
 
-    metadata_max_age_ms: int
-    reconnect_backoff_ms: int
-    reconnect_backoff_max_ms: int
-    request_timeout_ms: int
-    retry_backoff_ms: int
-    retry_backoff_max_ms: int
-    socket_connection_setup_timeout_ms: int
-    sasl_username: str
-    sasl_password: str
-    sasl_mechanism: str
     allow_auto_create_topics: bool
     auto_offset_reset: str
     fetch_max_bytes: int
