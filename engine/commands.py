@@ -19,6 +19,8 @@ NodeName = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[
 Partition = Annotated[int, msgspec.Meta(ge=0, lt=limits.MAX_PARTITIONS_PER_TOPIC)]
 BrokerId = Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_BROKERS)]
 ProcessingMs = Annotated[int, msgspec.Meta(ge=0, le=limits.MAX_PROCESSING_MS)]
+EveryNth = Annotated[int, msgspec.Meta(ge=0, le=limits.MAX_RECORDS_PER_COMMAND)]
+FailOn = Annotated[str, msgspec.Meta(max_length=100)]
 Text = Annotated[str, msgspec.Meta(max_length=limits.MAX_VALUE_BYTES)]
 GroupId = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_GROUP_ID)]
 Principal = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_PRINCIPAL)]
@@ -343,10 +345,33 @@ class CreateConsumer(Command, frozen=True, tag=True):
 
 
 class SetProcessing(Command, frozen=True, tag=True):
-    """The consumer's application takes so long for each record from now on."""
+    """The application of a consumer or share consumer takes so long for each record from now on."""
 
     name: ClientName
     processing_ms: ProcessingMs
+
+
+class CreateShareConsumer(Command, frozen=True, tag=True):
+    """A ``KafkaShareConsumer`` of the share group ``group.id`` on ``topics``. ``processing_ms``: what its application takes for each record.
+    With ``share.acknowledgement.mode=explicit`` in ``configs`` it may release every ``release_every``-th record and reject every
+    ``reject_every``-th (0: none), and fail each time at those whose value contains ``fail_on`` ("": at none)."""
+
+    name: ClientName
+    topics: Annotated[list[Topic], msgspec.Meta(max_length=limits.MAX_TOPICS)] = []
+    configs: ConfigMap = {}
+    processing_ms: ProcessingMs = 0
+    release_every: EveryNth = 0
+    reject_every: EveryNth = 0
+    fail_on: FailOn = ""
+
+
+class SetVerdicts(Command, frozen=True, tag=True):
+    """What the application of a share consumer says of its records from now on, as in ``CreateShareConsumer``."""
+
+    name: ClientName
+    release_every: EveryNth = 0
+    reject_every: EveryNth = 0
+    fail_on: FailOn = ""
 
 
 class CommitOffsets(Command, frozen=True, tag=True):
@@ -433,6 +458,8 @@ AnyCommand = (
     | AbortTransaction
     | AbortHangingTransaction
     | CreateConsumer
+    | CreateShareConsumer
+    | SetVerdicts
     | SetProcessing
     | CommitOffsets
     | CreateProcessor

@@ -208,6 +208,7 @@ def _create_consumer(world: World, c: cm.CreateConsumer, cause: int) -> None:
     _new_client(world, c.name, "consumer", c.configs, cause)
     world.consumer_topics.pop(c.name, None)
     world.applications.pop(c.name, None)
+    world.verdicts.pop(c.name, None)
     if c.topics:
         world.consumer_topics[c.name] = list(c.topics)
     if c.processing_ms or c.commit_each_poll:
@@ -215,11 +216,32 @@ def _create_consumer(world: World, c: cm.CreateConsumer, cause: int) -> None:
     _set_up_consumer(world, c.name, cause)
 
 
+def _create_share_consumer(world: World, c: cm.CreateShareConsumer, cause: int) -> None:
+    _new_client(world, c.name, "share-consumer", c.configs, cause)
+    world.consumer_topics.pop(c.name, None)
+    world.applications.pop(c.name, None)
+    world.verdicts.pop(c.name, None)
+    if c.topics:
+        world.consumer_topics[c.name] = list(c.topics)
+    if c.processing_ms:
+        world.applications[c.name] = im.SetProcessing(c.processing_ms)
+    if c.release_every or c.reject_every or c.fail_on:
+        world.verdicts[c.name] = im.SetVerdicts(c.release_every, c.reject_every, c.fail_on)
+    _set_up_consumer(world, c.name, cause)
+
+
+def _set_verdicts(world: World, c: cm.SetVerdicts, cause: int) -> None:
+    world.verdicts[c.name] = im.SetVerdicts(c.release_every, c.reject_every, c.fail_on)
+    world.kernel.instruct(c.name, world.verdicts[c.name], cause)
+
+
 def _set_up_consumer(world: World, name: str, cause: int) -> None:
     """What its program does first: it is as slow as it was told to be, and subscribes."""
-    application = world.applications.get(name)
+    application, verdicts = world.applications.get(name), world.verdicts.get(name)
     if application is not None:
         world.kernel.instruct(name, application, cause)
+    if verdicts is not None:
+        world.kernel.instruct(name, verdicts, cause)
     topics = world.consumer_topics.get(name)
     if topics:
         world.kernel.instruct(name, im.SubscribeTopics(tuple(topics)), cause)
@@ -298,6 +320,8 @@ EFFECTS: dict[type[cm.Command], Callable[[World, Any, int], None]] = {
     cm.CreateConsumer: _create_consumer,
     cm.SetProcessing: _set_processing,
     cm.CommitOffsets: lambda w, c, cause: w.kernel.instruct(c.name, im.CommitOffsets(), cause),
+    cm.CreateShareConsumer: _create_share_consumer,
+    cm.SetVerdicts: _set_verdicts,
     cm.CreateProcessor: _create_processor,
     cm.AssignConsumer: _assign,
     cm.SeekConsumer: _seek,

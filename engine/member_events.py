@@ -133,6 +133,58 @@ class CommitFailed(Event, frozen=True, gc=False, tag=True):
     error: str
 
 
+class ShareRecordsDelivered(Event, frozen=True, gc=False, tag=True):
+    """``poll`` returned records that the consumer has acquired: ``record_count`` of one batch, each for the ``deliveries``-th time to some
+    member of the group."""
+
+    consumer: str
+    group: str
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    leader_epoch: int
+    record_count: int
+    deliveries: int
+
+
+class ShareRecordsProcessed(Event, frozen=True, gc=False, tag=True):
+    """The application of a share consumer is through with records. ``verdict``: "accept", "release" or "reject"; the brokers hear it with
+    the next ``poll``. ``failed``: the application met an error, and releases them so that somebody else may try."""
+
+    consumer: str
+    group: str
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    leader_epoch: int
+    record_count: int
+    verdict: str
+    failed: bool = False
+
+
+class ShareAcknowledgementFailed(Event, frozen=True, gc=False, tag=True):
+    """The consumer's verdict does not count: its locks were over, its session or the leader is gone, or the answer never came."""
+
+    consumer: str
+    group: str
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    error: str
+
+
+class VerdictsSet(Event, frozen=True, gc=False, tag=True):
+    """What the application of a share consumer does with its records from now on, as in ``SetVerdicts``."""
+
+    consumer: str
+    release_every: int
+    reject_every: int
+    fail_on: str
+
+
 class ProcessingSet(Event, frozen=True, gc=False, tag=True):
     """How long the application takes for one record from now on."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine import commands as cm
 from engine import limits
-from engine.clients.configs import ConsumerConfig, ProducerConfig
+from engine.clients.configs import ConsumerConfig, ProducerConfig, ShareConsumerConfig
 from engine.clients.processor import split_configs
 from engine.clients.producer import ProducerNode
 from engine.errors import EngineError
@@ -174,6 +174,28 @@ def _check_create_consumer(world: World, command: cm.CreateConsumer) -> None:
         )
 
 
+def _check_create_share_consumer(world: World, command: cm.CreateShareConsumer) -> None:
+    _check_new_client(world, command.name, "name")
+    _check_can_judge(ShareConsumerConfig.from_map(command.configs), command)
+
+
+def _check_verdicts(world: World, command: cm.SetVerdicts) -> None:
+    host = _running(world, command.name, "name")
+    if host.kind != "share-consumer":
+        raise EngineError(f"name: {command.name} is a {host.kind}, not a share consumer.", field="name")
+    _check_can_judge(ShareConsumerConfig.from_map(world.client_configs[command.name]), command)
+
+
+def _check_can_judge(settings: ShareConsumerConfig, command: cm.CreateShareConsumer | cm.SetVerdicts) -> None:
+    for field in ("release_every", "reject_every", "fail_on"):
+        if getattr(command, field) and not settings.explicit:
+            raise EngineError(
+                f"{field}: needs share.acknowledgement.mode=explicit; otherwise the next poll accepts everything "
+                "(IllegalStateException: Implicit acknowledgement of delivery is being used).",
+                field=field,
+            )
+
+
 def _check_create_processor(world: World, command: cm.CreateProcessor) -> None:
     _check_new_client(world, command.name, "name")
     if command.input_topic == command.output_topic:
@@ -302,7 +324,7 @@ def _consumer(world: World, command: Any) -> None:
 
 
 def _check_processing(world: World, command: cm.SetProcessing) -> None:
-    if _running(world, command.name, "name").kind != "processor":
+    if _running(world, command.name, "name").kind not in ("processor", "share-consumer"):
         _consumer(world, command)
 
 
@@ -351,6 +373,8 @@ CHECKS: dict[type[cm.Command], Callable[[World, Any], None]] = {
     cm.AlterQuota: _check_quota,
     cm.CreateProducer: _check_create_producer,
     cm.CreateConsumer: _check_create_consumer,
+    cm.CreateShareConsumer: _check_create_share_consumer,
+    cm.SetVerdicts: _check_verdicts,
     cm.CreateProcessor: _check_create_processor,
     cm.Produce: _check_produce,
     cm.StartWorkload: _check_start_workload,

@@ -15,6 +15,7 @@ from engine.clients.admin import AdminNode
 from engine.clients.consumer import ConsumerNode
 from engine.clients.processor import ProcessorNode
 from engine.clients.producer import ProducerNode
+from engine.clients.share_consumer import ShareConsumerNode
 from engine.controller.node import ControllerNode
 from engine.errors import EngineError
 from engine.messages import admin as am
@@ -30,7 +31,7 @@ from engine.view.metrics import MetricsTracker
 
 ADMIN = "admin"
 SERVERS = ("broker", "controller")
-CLIENTS = ("producer", "consumer", "processor")
+CLIENTS = ("producer", "consumer", "processor", "share-consumer")
 RECORD_IDS_PER_WORKLOAD = 1_000_000_000
 """Each workload and each processor numbers its records from a billion of its own; all stay below 2**53, the largest that JavaScript
 counts exactly."""
@@ -38,8 +39,8 @@ counts exactly."""
 
 @dataclass(slots=True)
 class World:
-    """``client_configs``, ``consumer_topics`` and ``applications``: what each client was created with, so that a restart makes the same
-    one."""
+    """``client_configs``, ``consumer_topics``, ``applications`` and ``verdicts``: what each client was created with, so that a restart makes
+    the same one."""
 
     spec: ClusterSpec
     kernel: Kernel
@@ -50,6 +51,7 @@ class World:
     workloads_started: int
     applications: dict[str, im.SetProcessing] = field(default_factory=dict)
     processors: dict[str, cm.CreateProcessor] = field(default_factory=dict)
+    verdicts: dict[str, im.SetVerdicts] = field(default_factory=dict)
 
     def make_node(self, host: Host) -> Node:
         """A fresh process for this host."""
@@ -66,6 +68,8 @@ class World:
             return ProducerNode(host.name, brokers, dict(self.client_configs[host.name]))
         if host.kind == "consumer":
             return ConsumerNode(host.name, brokers, dict(self.client_configs[host.name]))
+        if host.kind == "share-consumer":
+            return ShareConsumerNode(host.name, brokers, dict(self.client_configs[host.name]))
         if host.kind == "processor":
             return self._make_processor(self.processors[host.name], brokers)
         return AdminNode(host.name, brokers)

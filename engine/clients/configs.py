@@ -105,6 +105,25 @@ CONSUMER_KEYS = _keys(
     ConfigKey("default.api.timeout.ms", "int", "60000", 0),
 )  # fmt: skip
 
+SHARE_KEYS = _keys(
+    *_COMMON,
+    ConfigKey("allow.auto.create.topics", "boolean", "true"),
+    ConfigKey("client.rack", "string", ""),
+    ConfigKey("default.api.timeout.ms", "int", "60000", 0),
+    ConfigKey("fetch.max.bytes", "int", "52428800", 0),
+    ConfigKey("fetch.max.wait.ms", "int", "500", 0),
+    ConfigKey("fetch.min.bytes", "int", "1", 0),
+    ConfigKey("group.id", "string", ""),
+    ConfigKey("max.poll.interval.ms", "int", "300000", 1),
+    ConfigKey("max.poll.records", "int", "500", 1),
+    ConfigKey("share.acknowledgement.mode", "string", "implicit", allowed=("implicit", "explicit")),
+)
+NOT_FOR_SHARE_GROUPS = (
+    "auto.offset.reset", "enable.auto.commit", "group.instance.id", "group.protocol", "group.remote.assignor", "heartbeat.interval.ms",
+    "isolation.level", "partition.assignment.strategy", "session.timeout.ms",
+)  # fmt: skip
+"""``ShareConsumerConfig``: the group has its own settings for these, or no use for them."""
+
 _GROUP_KEYS = (
     "group.instance.id", "group.protocol", "group.remote.assignor", "session.timeout.ms", "heartbeat.interval.ms",
     "max.poll.interval.ms", "partition.assignment.strategy", "enable.auto.commit", "auto.commit.interval.ms", "group.id",
@@ -231,6 +250,44 @@ class ConsumerConfig(ClientConfig, frozen=True):
         return shown
 
 
+class ShareConsumerConfig(ClientConfig, frozen=True):
+    """The settings of a member of a share group; times as the names say."""
+
+    allow_auto_create_topics: bool
+    client_rack: str
+    default_api_timeout_ms: int
+    fetch_max_bytes: int
+    fetch_max_wait_ms: int
+    fetch_min_bytes: int
+    group_id: str
+    max_poll_interval_ms: int
+    max_poll_records: int
+    share_acknowledgement_mode: str
+
+    @property
+    def explicit(self) -> bool:
+        """The application acknowledges each record; otherwise the next ``poll`` accepts all of the last."""
+        return self.share_acknowledgement_mode == "explicit"
+
+    @classmethod
+    def from_map(cls, given: dict[str, str]) -> ShareConsumerConfig:
+        """Raises EngineError that names the configuration."""
+        for name in NOT_FOR_SHARE_GROUPS:
+            if name in given:
+                raise EngineError(f"{name} cannot be set when using a share group.", field=name, code="INVALID_CONFIG")
+        values = _parse(given, SHARE_KEYS, "share consumer")
+        if not values["group.id"]:
+            raise EngineError(
+                "You must provide a valid group.id in the consumer configuration (InvalidGroupIdException).",
+                field="group.id", code="INVALID_GROUP_ID",
+            )  # fmt: skip
+        return msgspec.convert({_field(name): value for name, value in values.items()}, cls)
+
+    def effective(self) -> dict[str, str]:
+        """Name → value as Kafka prints it."""
+        return _shown(self, SHARE_KEYS)
+
+
 def reset_duration_ms(strategy: str) -> int | None:
     """``by_duration:PT1H`` → 3,600,000 (KIP-1106); None where it is not of that form."""
     kind, _, text = strategy.partition(":")
@@ -246,7 +303,7 @@ def _field(name: str) -> str:
     return name.replace(".", "_")
 
 
-def _shown(config: ProducerConfig | ConsumerConfig, keys: dict[str, ConfigKey]) -> dict[str, str]:
+def _shown(config: ClientConfig, keys: dict[str, ConfigKey]) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name in keys:
         if name.startswith("sasl.") and not config.sasl_username:

@@ -32,8 +32,8 @@ from engine.sim.outbox import Outbox
 
 HEARTBEAT, LEAVE = "consumer group heartbeat", "consumer group leave"
 LEAVE_EPOCH, STATIC_LEAVE_EPOCH = -1, -2
-_FENCING = ("FENCED_MEMBER_EPOCH", "UNKNOWN_MEMBER_ID")
-_EXCEPTIONS = {
+FENCING = ("FENCED_MEMBER_EPOCH", "UNKNOWN_MEMBER_ID")
+EXCEPTIONS = {
     "UNRELEASED_INSTANCE_ID": "UnreleasedInstanceIdException",
     "FENCED_INSTANCE_ID": "FencedInstanceIdException",
     "UNSUPPORTED_ASSIGNOR": "UnsupportedAssignorException",
@@ -48,12 +48,12 @@ _EXCEPTIONS = {
 def subscribe(consumer: Consumer, group: Membership, out: Outbox) -> None:
     """The member names itself (KIP-1082); it keeps that name as long as the process lives."""
     if not group.member_id:
-        group.member_id = _new_uuid(out)
+        group.member_id = new_uuid(out)
     if group.state == UNJOINED:
         _join(group, "", group.cause)
 
 
-def _new_uuid(out: Outbox) -> str:
+def new_uuid(out: Outbox) -> str:
     """Kafka's ``Uuid.toString``: 22 characters of URL-safe base64, none of them a dash in front."""
     while True:
         stream = out.stream("member id")
@@ -253,7 +253,7 @@ def on_heartbeat(consumer: Consumer, group: Membership, body: ConsumerGroupHeart
 def _refused(consumer: Consumer, group: Membership, body: ConsumerGroupHeartbeatResponse, out: Outbox) -> None:
     error = body.error
     _forget_what_was_told(group)
-    if error in _FENCING:
+    if error in FENCING:
         group.cause = out.emit(MemberFenced(consumer.name, group.group_id, error, "ConsumerGroupHeartbeat"))
         group.state, group.generation = FENCED, 0
         group.commit = group.reconciling = None
@@ -264,7 +264,7 @@ def _refused(consumer: Consumer, group: Membership, body: ConsumerGroupHeartbeat
     elif error == "COORDINATOR_LOAD_IN_PROGRESS":
         heartbeat_lost(consumer, group, out)
     else:
-        gc.crash(consumer, group, f"{_EXCEPTIONS.get(error, 'KafkaException')}: {body.message or error}", out)
+        gc.crash(consumer, group, f"{EXCEPTIONS.get(error, 'KafkaException')}: {body.message or error}", out)
 
 
 def heartbeat_lost(consumer: Consumer, group: Membership, out: Outbox) -> None:

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
-from engine.clients.common import backoff_us
+from typing import Protocol
+
+from engine.clients.common import Connections, Metadata, backoff_us
+from engine.clients.configs import ClientConfig
 from engine.clients.consumer_state import CRASHED, FATAL, POLLING, Consumer, Membership
 from engine.clients.position import INITIALISING, Position
 from engine.events import (
@@ -23,7 +26,31 @@ FIND = "find coordinator"
 COORDINATOR_GONE = ("COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR")
 
 
-def coordinator(consumer: Consumer, group: Membership, out: Outbox) -> int | None:
+class Seeker(Protocol):
+    """Who has a coordinator: a member of a group of any kind."""
+
+    name: str
+    connections: Connections
+    metadata: Metadata
+
+    @property
+    def settings(self) -> ClientConfig: ...
+
+    def wake_at(self, at_us: int, out: Outbox) -> None: ...
+
+
+class Coordinated(Protocol):
+    """What it remembers of that. ``coordinator`` is a broker, -1: not known."""
+
+    group_id: str
+    coordinator: int
+    last_coordinator: int
+    looking_up: bool
+    lookup_retry_at_us: int
+    lookup_failures: int
+
+
+def coordinator(consumer: Seeker, group: Coordinated, out: Outbox) -> int | None:
     """The coordinator's broker ID where a request can go out now; otherwise it is being looked for, or connected to."""
     if group.coordinator >= 0:
         return group.coordinator if consumer.connections.ready(group.coordinator, out) else None
@@ -41,34 +68,43 @@ def coordinator(consumer: Consumer, group: Membership, out: Outbox) -> int | Non
 
 
 def on_found(consumer: Consumer, group: Membership, body: FindCoordinatorResponse, out: Outbox) -> None:
+    refusal = take_found(consumer, group, body, out)
+    if refusal:
+        crash(consumer, group, refusal, out)
+    elif group.coordinator >= 0:
+        group.session_deadline_us = out.now + consumer.settings.session_timeout_ms * 1000
+
+
+def take_found(consumer: Seeker, group: Coordinated, body: FindCoordinatorResponse, out: Outbox) -> str:
+    """Returns the exception where no further attempt would help."""
     group.looking_up = False
     if body.error == "NONE" and body.broker_id in consumer.connections.by_broker:
         group.coordinator, group.lookup_failures = body.broker_id, 0
-        group.session_deadline_us = out.now + consumer.settings.session_timeout_ms * 1000
         if group.last_coordinator != body.broker_id:
             group.last_coordinator = body.broker_id
             out.emit(CoordinatorFound(consumer.name, group.group_id, body.broker_id))
     elif body.error == "GROUP_AUTHORIZATION_FAILED":
-        crash(consumer, group, f"GroupAuthorizationException: Not authorized to access group: {group.group_id}", out)
+        return f"GroupAuthorizationException: Not authorized to access group: {group.group_id}"
     else:
         lookup_failed(consumer, group, out)
+    return ""
 
 
-def lookup_failed(consumer: Consumer, group: Membership, out: Outbox) -> None:
+def lookup_failed(consumer: Seeker, group: Coordinated, out: Outbox) -> None:
     group.looking_up = False
     group.lookup_retry_at_us = out.now + backoff(consumer, group.lookup_failures, out)
     group.lookup_failures += 1
     consumer.metadata.update_requested = True
 
 
-def forget(consumer: Consumer, group: Membership, reason: str, silencers: tuple[int, ...], out: Outbox) -> None:
+def forget(consumer: Seeker, group: Coordinated, reason: str, silencers: tuple[int, ...], out: Outbox) -> None:
     """``markCoordinatorUnknown``."""
     if group.coordinator >= 0:
         out.emit(CoordinatorLost(consumer.name, group.group_id, group.coordinator, reason), also=silencers)
         group.coordinator = group.last_coordinator = -1
 
 
-def backoff(consumer: Consumer, failures: int, out: Outbox) -> int:
+def backoff(consumer: Seeker, failures: int, out: Outbox) -> int:
     """How long to wait after so many failures in a row."""
     settings = consumer.settings
     return backoff_us(out.stream("backoff"), settings.retry_backoff_ms, settings.retry_backoff_max_ms, failures)

@@ -203,6 +203,25 @@ def _consumer(command: c.CreateConsumer) -> str:
     return shlex.join([*words, *_client_options(configs)])
 
 
+def _share_consumer(command: c.CreateShareConsumer) -> str:
+    """The tool accepts everything, or releases or rejects everything."""
+    words = ["kafka-console-share-consumer.sh", "--topic", command.topics[0] if command.topics else "TOPIC"]
+    configs = dict(command.configs)
+    if "group.id" in configs:
+        words += ["--group", configs.pop("group.id")]
+    if command.reject_every == 1 or command.release_every == 1:
+        words.append("--reject" if command.reject_every == 1 else "--release")
+    configs.pop("share.acknowledgement.mode", None)  # it always says what it thinks of each record
+    return shlex.join([*words, *_client_options(configs)])
+
+
+def _verdicts(command: c.SetVerdicts) -> str:
+    if command.reject_every or command.release_every or command.fail_on:
+        kind = "REJECT" if command.reject_every and not command.release_every else "RELEASE"
+        return f"consumer.acknowledge(record, AcknowledgeType.{kind});    // for some records, in {command.name}: no tool does this"
+    return f"consumer.acknowledge(record);    // for each record, in {command.name}: no tool does this"
+
+
 def _corrupt(command: c.CorruptDisk) -> str:
     path = f"/var/lib/kafka/data/{command.topic}-{command.partition}/$SEGMENT.log"
     return f"ssh {command.node} 'printf \"\\xff\" | dd of={path} bs=1 seek=$POSITION conv=notrunc'"
@@ -265,6 +284,8 @@ _LINES: dict[type[Command], Callable[[Any], str]] = {
     c.CommitTransaction: lambda v: f"producer.commitTransaction();    // in {v.producer}: no tool does this",
     c.AbortTransaction: lambda v: f"producer.abortTransaction();    // in {v.producer}: no tool does this",
     c.CreateConsumer: _consumer,
+    c.CreateShareConsumer: _share_consumer,
+    c.SetVerdicts: _verdicts,
     c.SetProcessing: lambda v: f"Thread.sleep({v.processing_ms});    // for each record, in {v.name}: no tool does this",
     c.CommitOffsets: lambda v: f"consumer.commitSync();    // in {v.name}: no tool does this",
     c.CreateProcessor: lambda v: f"systemctl start {v.name}    # an application of yours: {v.input_topic} to {v.output_topic}",

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from engine import events as e
-from engine.commands import Command, CreateConsumer, CreateProducer, StartNode, parse
+from engine.commands import Command, CreateConsumer, CreateProducer, CreateShareConsumer, StartNode, parse
 from engine.console.options import UsageError
 from engine.errors import ERRORS, EngineError
 from engine.events import Happening
@@ -28,7 +28,7 @@ from engine.lab import Lab
 API_TIMEOUT_US = 60_000_000
 """``default.api.timeout.ms`` of the admin client."""
 GRACE_US = 5_000_000
-STARTING = (CreateProducer, CreateConsumer, StartNode)
+STARTING = (CreateProducer, CreateConsumer, CreateShareConsumer, StartNode)
 
 
 class Job:

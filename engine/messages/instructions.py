@@ -83,6 +83,15 @@ class SetProcessing(Instruction, frozen=True, gc=False, tag=True):
     commit_each_poll: str | None = None
 
 
+class SetVerdicts(Instruction, frozen=True, gc=False, tag=True):
+    """What the application of a share consumer thinks of its records: it releases every ``release_every``-th, rejects every
+    ``reject_every``-th (0: none), and fails each time at those whose value contains ``fail_on`` ("": at none)."""
+
+    release_every: int = 0
+    reject_every: int = 0
+    fail_on: str = ""
+
+
 class CommitOffsets(Instruction, frozen=True, gc=False, tag=True):
     """The application calls ``commitSync`` as soon as its thread is free."""
 

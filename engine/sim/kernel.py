@@ -25,7 +25,7 @@ Entry = tuple[int, int, str, str, "Message | Timer", int, int, int]
 """(at, seq, destination, source, body, cause, generation of the link or TIMER or NOTICE, sent at)."""
 
 TIMER, NOTICE = -1, -2
-LEAVING = ("producer", "consumer", "processor")
+LEAVING = ("producer", "consumer", "processor", "share-consumer")
 """Kinds of host that are gone once their process has ended politely: nobody keeps an empty desk for a closed client."""
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -13,6 +13,7 @@ from engine.broker.state import Replica
 from engine.clients.consumer import ConsumerNode
 from engine.clients.processor import ProcessorNode
 from engine.clients.producer import ProducerNode
+from engine.clients.share_consumer import ShareConsumerNode
 from engine.controller.node import ControllerNode
 from engine.log.partition_log import PartitionLog
 from engine.log.record_batch import CONTROL_MASK, TRANSACTIONAL_MASK
@@ -26,7 +27,7 @@ from engine.spec import broker_name
 from engine.view.batches import kind_of, tombstones_in
 from engine.view.broker_metrics import add_broker_metrics
 from engine.view.cleaner import add_cleaner_views
-from engine.view.clients import consumer_view, producer_view
+from engine.view.clients import consumer_view, producer_view, share_consumer_view
 from engine.view.flights import flights
 from engine.view.group_metrics import add_group_metrics, add_late_transactions
 from engine.view.groups import add_ownership, group_views
@@ -49,7 +50,7 @@ from engine.view.tree import (
 )
 
 NOTHING_KNOWN = MetadataImage()
-SHOWN_KINDS = ("broker", "controller", "producer", "consumer", "processor")
+SHOWN_KINDS = ("broker", "controller", "producer", "consumer", "share-consumer", "processor")
 TAIL_BUDGET = 150
 """Batches shown over all replicas; at about 160 bytes each, a push stays near 25 KB even where everything moves."""
 MIN_TAIL = 4
@@ -68,6 +69,9 @@ def build_view(kernel: Kernel, metrics: MetricsTracker) -> View:
             producers[name] = producer_view(name, host.node if isinstance(host.node, ProducerNode) else None)
         elif host.kind == "consumer":
             consumers[name] = consumer_view(name, host.node if isinstance(host.node, ConsumerNode) else None, kernel.now)
+        elif host.kind == "share-consumer":
+            node = host.node if isinstance(host.node, ShareConsumerNode) else None
+            consumers[name] = share_consumer_view(name, node, kernel.now)
         elif host.kind == "processor":
             running = host.node if isinstance(host.node, ProcessorNode) else None
             producers[name] = producer_view(name, running.producer if running is not None else None)

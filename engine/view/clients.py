@@ -6,7 +6,16 @@ from engine.clients.application import BlockedSend
 from engine.clients.consumer import ConsumerNode
 from engine.clients.consumer_state import COMMITTING, PROCESSING, Membership
 from engine.clients.producer import ProducerNode
-from engine.view.tree import ConsumedView, ConsumerView, MemberView, PositionView, ProducerView, WorkloadView
+from engine.clients.share_consumer import ShareConsumerNode
+from engine.view.tree import (
+    ConsumedView,
+    ConsumerView,
+    MemberView,
+    PositionView,
+    ProducerView,
+    ShareConsumerView,
+    WorkloadView,
+)
 
 
 def producer_view(name: str, node: ProducerNode | None) -> ProducerView:
@@ -74,6 +83,32 @@ def consumer_view(name: str, node: ConsumerNode | None, now_us: int) -> Consumer
         if node.group is not None:
             view.group = _member(node, node.group, now_us)
     return view
+
+
+def share_consumer_view(name: str, node: ShareConsumerNode | None, now_us: int) -> ConsumerView:
+    if node is None:
+        return ConsumerView(name, {}, [])
+    application, group = node.application, node.group
+    working = application.state == PROCESSING
+    return ConsumerView(
+        name=name,
+        configs=node.configs,
+        positions=[],
+        consumed=node.consumed,
+        last=[ConsumedView(read.topic, read.partition, read.offset, read.key, read.value) for read in node.last],
+        throttled_until_us=node.connections.throttled_until_us,
+        group=MemberView(
+            group.group_id, "share", group.state, group.member_id, "", group.epoch, coordinator=group.coordinator, error=group.error
+        ),
+        application=application.state,
+        processing_ms=application.processing_us // 1000,
+        since_poll_us=now_us - application.polled_us if working else 0,
+        in_hand=sum(len(work.offsets) for work in application.todo),
+        share=ShareConsumerView(
+            node.settings.share_acknowledgement_mode, [str(partition) for partition in group.assigned], node.accepted, node.released,
+            node.rejected, node.refused, len(node.buffer), application.release_every, application.reject_every, application.fail_on,
+        ),
+    )  # fmt: skip
 
 
 def _member(node: ConsumerNode, group: Membership, now_us: int) -> MemberView:

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine import member_events as e
 from engine.cluster_events import Event
-from engine.view.phrases import plural
+from engine.view.phrases import every_nth, ordinal, plural, preview
 
 
 def _parts(partitions: e.Partitions) -> str:
@@ -53,6 +53,34 @@ def _processed(event: e.RecordsProcessed) -> str:
     return f"{event.consumer} has processed {offsets} of {event.topic}-{event.partition}."
 
 
+def _share_offsets(event: e.ShareRecordsDelivered | e.ShareRecordsProcessed | e.ShareAcknowledgementFailed) -> str:
+    first, last = event.first_offset, event.last_offset
+    offsets = f"offset {first}" if first == last else f"offsets {first} to {last}"
+    return f"{offsets} of {event.topic}-{event.partition}"
+
+
+_VERDICTS = {"accept": "is done with", "release": "releases", "reject": "rejects"}
+
+
+def _judged(event: e.ShareRecordsProcessed) -> str:
+    if event.failed:
+        return f"The application of {event.consumer} failed at {_share_offsets(event)} and releases {_them(event)} for another attempt."
+    after = {"release": ": once more for somebody", "reject": ": nobody is to get them again"}.get(event.verdict, "")
+    after = after.replace("them", _them(event))
+    return f"{event.consumer} {_VERDICTS[event.verdict]} {_share_offsets(event)}{after}."
+
+
+def _them(event: e.ShareRecordsProcessed) -> str:
+    return "it" if event.record_count == 1 else "them"
+
+
+def _verdicts_set(event: e.VerdictsSet) -> str:
+    parts = [f"releases {every_nth(event.release_every)}"] if event.release_every else []
+    parts += [f"rejects {every_nth(event.reject_every)}"] if event.reject_every else []
+    parts += [f'fails at records with "{preview(event.fail_on)}"'] if event.fail_on else []
+    return f"{event.consumer} now {' and '.join(parts) or 'accepts every record'}."
+
+
 MEMBER_SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     e.CoordinatorFound: lambda v: f"Broker {v.broker} coordinates group {v.group}, {v.consumer} was told.",
     e.CoordinatorLost: lambda v: (
@@ -81,4 +109,12 @@ MEMBER_SENTENCES: dict[type[Event], Callable[[Any], str]] = {
         f"{v.consumer} now takes {f'{v.processing_ms:,} ms' if v.processing_ms else 'no time'} for each record."
     ),
     e.RecordsProcessed: _processed,
+    e.ShareRecordsDelivered: lambda v: (
+        f"{v.consumer} got {_share_offsets(v)}{f' for the {ordinal(v.deliveries)} time in the group' if v.deliveries > 1 else ''}."
+    ),
+    e.ShareRecordsProcessed: _judged,
+    e.ShareAcknowledgementFailed: lambda v: (
+        f"What {v.consumer} said of {_share_offsets(v)} does not count ({v.error}): somebody may get the same records again."
+    ),
+    e.VerdictsSet: _verdicts_set,
 }  # fmt: skip

@@ -68,13 +68,16 @@ _MINOR: frozenset[type[Event]] = frozenset(
         e.QuorumElectionStarted, e.QuorumLogTruncated, e.BrokerRegistered, e.LeaderStarted, e.RecordsAppended, e.HighWatermarkAdvanced,
         e.IsrShrinkProposed, e.IsrExpandProposed, e.ProduceAcknowledged, e.SegmentRolled, e.ProduceSent, e.RecordsAcknowledged,
         e.ConsumerPositioned, e.RecordsConsumed, e.AlterPartitionRefused, e.ProduceRetried, e.ProduceRefused,
-        e.OffsetsCommitted, e.CoordinatorUnloaded, e.TargetAssignmentComputed, e.ShareRecordsAcquired, e.ShareAcknowledged,
+        e.OffsetsCommitted, e.CoordinatorUnloaded, e.TargetAssignmentComputed, e.ShareRecordsAcquired,
         e.LastStableOffsetAdvanced, e.OffsetsAddedToTransaction, e.TransactionStarted, e.PartitionAddedToTransaction, e.TransactionPrepared,
         e.TransactionMarkerWritten, e.TransactionCompleted,
         e.CoordinatorLost, e.GroupJoining, e.PartitionsDealt, e.GroupJoined, e.ProcessingSet, e.RecordsProcessed,
+        e.ShareRecordsDelivered, e.VerdictsSet,
     }
 )  # fmt: skip
 _DEPENDS: dict[type[Event], Callable[[Any], bool]] = {
+    e.ShareRecordsProcessed: lambda v: v.verdict != "accept",
+    e.ShareAcknowledged: lambda v: v.archived > 0,
     e.ReplicaTruncated: lambda v: v.to_offset < v.from_offset,
     e.LogRecovered: lambda v: not v.clean,
     e.AdminAnswered: lambda v: v.error != "NONE" or any(error != "NONE" for _, error, _ in v.results),

@@ -175,6 +175,32 @@ def _consumer(command: c.CreateConsumer) -> str:
     return f"start consumer {command.name}{f' of group {preview(group)}' if group else ''}{where}{slow}{commits}"
 
 
+def _share_consumer(command: c.CreateShareConsumer) -> str:
+    group = preview(command.configs.get("group.id", ""))
+    where = f" on {', '.join(command.topics)}" if command.topics else ""
+    slow = f", {command.processing_ms:,} ms per record" if command.processing_ms else ""
+    says = _says(command)
+    return f"start share consumer {command.name} of group {group}{where}{slow}{f', {says}' if says else ''}"
+
+
+def _says(command: c.CreateShareConsumer | c.SetVerdicts) -> str:
+    """ "releasing every 3rd record, …"; "" where everything is accepted."""
+    parts = [f"releasing {every_nth(command.release_every)}"] if command.release_every else []
+    parts += [f"rejecting {every_nth(command.reject_every)}"] if command.reject_every else []
+    parts += [f'failing at records with "{preview(command.fail_on)}"'] if command.fail_on else []
+    return ", ".join(parts)
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, 11th."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
+
+
+def every_nth(number: int) -> str:
+    return f"every {ordinal(number)} record" if number > 1 else "every record"
+
+
 def _processing(command: c.SetProcessing) -> str:
     return f"let {command.name} take {f'{command.processing_ms:,} ms' if command.processing_ms else 'no time'} for each record"
 
@@ -217,6 +243,8 @@ _PHRASES: dict[type[Command], Callable[[Any], str]] = {
     c.CommitTransaction: lambda v: f"let {v.producer} commit its transaction",
     c.AbortTransaction: lambda v: f"let {v.producer} abort its transaction",
     c.CreateConsumer: _consumer,
+    c.CreateShareConsumer: _share_consumer,
+    c.SetVerdicts: lambda v: f"let {v.name} go on {_says(v) or 'accepting every record'}",
     c.SetProcessing: _processing,
     c.CommitOffsets: lambda v: f"let {v.name} commit its offsets",
     c.CreateProcessor: lambda v: f"start processor {v.name} from {v.input_topic} to {v.output_topic} in group {v.group}",

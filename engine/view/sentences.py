@@ -278,7 +278,7 @@ def _what_became(accepted: int, released: int, archived: int) -> str:
 
 def _share_acknowledged(event: e.ShareAcknowledged) -> str:
     outcome = _what_became(event.accepted, event.released, event.archived)
-    return f"{event.consumer} acknowledged offsets {event.first_offset} to {event.last_offset} of {_part(event)}: {outcome}."
+    return f"{event.consumer} acknowledged {_offsets(event)} of {_part(event)}: {outcome}."
 
 
 def _rebalanced(event: e.GroupRebalanced) -> str:
@@ -454,13 +454,13 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
         f"Share group {v.group} {'begins' if v.fresh else 'goes on'} at offset {v.start_offset} of {_part(v)}, which broker {v.broker} leads."
     ),
     e.ShareRecordsAcquired: lambda v: (
-        f"{v.consumer} acquired {plural(v.count, 'record')} of {_part(v)} (offsets {v.first_offset} to {v.last_offset})"
+        f"{v.consumer} acquired {plural(v.count, 'record')} of {_part(v)} ({_offsets(v)})"
         f"{f', some for the {_ordinal(v.deliveries)} time' if v.deliveries > 1 else ''}."
     ),
     e.ShareAcknowledged: _share_acknowledged,
     e.AcquisitionLockExpired: lambda v: (
         f"{v.consumer or 'A consumer that is gone'} did not acknowledge {plural(v.released + v.archived, 'record')} of {_part(v)} in time "
-        f"(offsets {v.first_offset} to {v.last_offset}): {_what_became(0, v.released, v.archived)}."
+        f"({_offsets(v)}): {_what_became(0, v.released, v.archived)}."
     ),
     e.StaticMemberAway: lambda v: (
         f"{v.consumer} (static member {v.instance_id}) left group {v.group} for a while and keeps its partitions."

@@ -18,7 +18,7 @@ class DiskView(msgspec.Struct):
 
 
 class NodeView(msgspec.Struct):
-    """``kind``: "broker", "controller", "producer", "consumer", "processor" (a producer and a consumer in one) or "admin".
+    """``kind``: "broker", "controller", "producer", "consumer", "share-consumer", "processor" (a producer and a consumer in one) or "admin".
     ``status``: "up", "paused", "down" or "stopping".
 
     For brokers ``fenced`` and ``broker_epoch`` are the active controller's opinion. For controllers ``role`` is "leader", "follower",
@@ -237,6 +237,22 @@ class MemberView(msgspec.Struct):
     stopped_us: int = 0
 
 
+class ShareConsumerView(msgspec.Struct):
+    """What only a share consumer has. ``mode``: "implicit" or "explicit". ``accepted``, ``released`` and ``rejected`` count the verdicts that
+    brokers have heard, ``refused`` those that do not count. ``buffered``: chunks that are acquired and that no poll has returned yet."""
+
+    mode: str
+    assigned: list[str] = []
+    accepted: int = 0
+    released: int = 0
+    rejected: int = 0
+    refused: int = 0
+    buffered: int = 0
+    release_every: int = 0
+    reject_every: int = 0
+    fail_on: str = ""
+
+
 class ConsumerView(msgspec.Struct):
     """``application``: "polling", "processing", "committing", "closing" or "crashed"; ``since_poll_us``: how long it has been away from
     ``poll``, 0 while it waits there; ``in_hand``: records that a poll returned and that it has not processed yet.
@@ -255,6 +271,8 @@ class ConsumerView(msgspec.Struct):
     commit_each_poll: str = ""
     since_poll_us: int = 0
     in_hand: int = 0
+    share: ShareConsumerView | None = None
+    """None unless it is a share consumer, which has no positions."""
 
 
 class LinkView(msgspec.Struct):

@@ -135,7 +135,8 @@ def _acquire(broker: Broker, client: str, parked: ParkedShareFetch, out: Outbox)
             results.append(result)
             records -= sum([item.last_offset - item.first_offset + 1 for item in result.acquired])
             room -= sum([len(batch) for batch in result.batches])
-    out.because(cause)
+    if records == request.max_records:
+        out.because(cause)  # otherwise the answer tells what was acquired
     return tuple(results) if results else None
 
 

@@ -28,6 +28,24 @@ SAMPLES: list[tuple[Command, str, str]] = [
         "delete the offsets of group readers in orders-0",
         "kafka-consumer-groups.sh --delete-offsets --group readers --topic orders:0",
     ),
+    (
+        c.CreateShareConsumer("app", ["orders"], {"group.id": "pool"}),
+        "start share consumer app of group pool on orders",
+        "kafka-console-share-consumer.sh --topic orders --group pool",
+    ),
+    (
+        c.CreateShareConsumer(
+            "app", ["orders"], {"group.id": "pool", "share.acknowledgement.mode": "explicit"}, 20, release_every=3, fail_on="bad"
+        ),
+        'start share consumer app of group pool on orders, 20 ms per record, releasing every 3rd record, failing at records with "bad"',
+        "",
+    ),
+    (
+        c.SetVerdicts("app", reject_every=1),
+        "let app go on rejecting every record",
+        "consumer.acknowledge(record, AcknowledgeType.REJECT);    // for some records, in app: no tool does this",
+    ),
+    (c.SetVerdicts("app"), "let app go on accepting every record", ""),
     (c.DeleteGroup("readers"), "delete group readers", "kafka-consumer-groups.sh --delete --group readers"),
     (c.KillNode("broker-1"), "kill broker 1", 'kill -9 $(pgrep -f "broker-1/server.properties")'),
     (c.StopNode("broker-1"), "stop broker 1 politely", 'kill -TERM $(pgrep -f "broker-1/server.properties")'),
