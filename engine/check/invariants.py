@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import islice
+from struct import Struct
 from typing import Any
 
 from engine import events as ev
@@ -29,6 +31,9 @@ TOUCHING = frozenset(
     }
 )  # fmt: skip
 """What happens to one replica, at the node of the happening."""
+place = lru_cache(4096)(TopicPartition)
+"""A TopicPartition, made once: every event names one."""
+_base_and_delta = Struct(">q15xi").unpack_from
 LICENSING_ELECTIONS = {"unclean", "last known leader"}
 
 
@@ -81,14 +86,15 @@ class Oracle:
         """Always False, so that it can serve as the kernel's watch without stopping it."""
         nodes: dict[str, None] = {}
         touched: dict[tuple[str, TopicPartition], None] = {}
+        handlers = self.handlers
         for happening in fresh:
             event = happening.event
             kind = type(event)
-            handler = self.handlers.get(kind)
+            handler = handlers.get(kind)
             if handler is not None:
                 handler(event)
             if kind in TOUCHING:
-                touched[happening.node, TopicPartition(event.topic, event.partition)] = None  # type: ignore[attr-defined]
+                touched[happening.node, place(event.topic, event.partition)] = None  # type: ignore[attr-defined]
             nodes[happening.node] = None
         for name in nodes:
             self._check_node(name)
@@ -118,7 +124,7 @@ class Oracle:
     # -- events ---------------------------------------------------------------------------------------------------------------
 
     def _high_watermark(self, event: ev.HighWatermarkAdvanced) -> None:
-        partition = TopicPartition(event.topic, event.partition)
+        partition = place(event.topic, event.partition)
         known = self.state(partition)
         replica = self._replica(event.broker, partition)
         if replica is None or event.new <= known.high_watermark or known.licences:
@@ -127,7 +133,7 @@ class Oracle:
         self._candidates_complete(partition, known)
 
     def _leader_started(self, event: ev.LeaderStarted) -> None:
-        partition = TopicPartition(event.topic, event.partition)
+        partition = place(event.topic, event.partition)
         key = (partition, event.leader_epoch)
         other = self.leaders.setdefault(key, event.broker)
         if other != event.broker:
@@ -153,7 +159,7 @@ class Oracle:
 
     def _leader_changed(self, event: ev.LeaderChanged) -> None:
         self.counts["elections"] += 1
-        partition = TopicPartition(event.topic, event.partition)
+        partition = place(event.topic, event.partition)
         if event.election in LICENSING_ELECTIONS:
             self._license(partition, f"{event.election} election")
 
@@ -168,18 +174,18 @@ class Oracle:
 
     def _truncated(self, event: ev.ReplicaTruncated) -> None:
         self.counts["truncations"] += 1
-        key = (f"broker-{event.broker}", TopicPartition(event.topic, event.partition))
+        key = (f"broker-{event.broker}", place(event.topic, event.partition))
         self.replica_checked[key] = min(self.replica_checked.get(key, 0), event.to_offset)
 
     def _cleaned(self, event: ev.LogCleaned) -> None:
         """Its bytes are others now: they are compared anew."""
         self.counts["cleans"] += 1
         self.counts["records cleaned away"] += event.records_before - event.records_after
-        self.replica_checked[f"broker-{event.broker}", TopicPartition(event.topic, event.partition)] = 0
+        self.replica_checked[f"broker-{event.broker}", place(event.topic, event.partition)] = 0
 
     def _acknowledged(self, event: ev.ProduceAcknowledged) -> None:
         if event.acks == -1:
-            partition = TopicPartition(event.topic, event.partition)
+            partition = place(event.topic, event.partition)
             known = self.state(partition)
             if event.last_offset >= known.high_watermark and not known.licences:
                 self.fail(
@@ -188,7 +194,7 @@ class Oracle:
                 )
 
     def _consumed(self, event: ev.RecordsConsumed) -> None:
-        known = self.state(TopicPartition(event.topic, event.partition))
+        known = self.state(place(event.topic, event.partition))
         if event.last_offset >= known.high_watermark and not known.licences:
             self.fail(
                 "RepeatableRead",
@@ -250,7 +256,7 @@ class Oracle:
         for batch in batches_between(log, start, committed):
             base = int.from_bytes(batch[:8], "big")
             other = self.metadata.setdefault(base, batch)
-            if other != batch:
+            if other is not batch and other != batch:
                 self.fail("MetadataPrefix", f"{name} committed another metadata batch at offset {base} than the rest")
         self.metadata_checked[name] = committed
 
@@ -368,11 +374,12 @@ def batches_between(log: PartitionLog, start: int, end: int) -> list[bytes]:
     """The batches that hold offsets in [start, end)."""
     found: list[bytes] = []
     position = max(start, log.log_start_offset)
-    while position < min(end, log.log_end_offset):
+    end = min(end, log.log_end_offset)
+    while position < end:
         piece = log.read(position, 1 << 20, end)
         if not piece:
             break
         found += piece
-        last = piece[-1]
-        position = int.from_bytes(last[:8], "big") + int.from_bytes(last[23:27], "big") + 1
+        base, delta = _base_and_delta(piece[-1])
+        position = base + delta + 1
     return found

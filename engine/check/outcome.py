@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from engine import events as ev
 from engine.broker.node import BrokerNode
 from engine.broker.state import LEADER
-from engine.check.invariants import Oracle, Violation, batches_between
+from engine.check.invariants import Oracle, Violation, batches_between, place
 from engine.clients.processor import ProcessorNode
 from engine.clients.producer import ProducerNode
 from engine.log.record_batch import decode, read_header
 from engine.messages.base import TopicPartition
 from engine.world import World, best_image
 
+BatchKey = tuple[str, int, int]
 TOMBSTONE = -1
 """A record without a value carries no number: nobody asks what became of it."""
 
@@ -42,9 +43,11 @@ class Sent:
 
 @dataclass(slots=True)
 class Outcome:
-    """``sessions``: how often each producer was started; a batch's key is (producer, session, batch)."""
+    """``sessions``: how often each producer was started; a batch's key is (producer, session, batch). ``unresolved``: by producer, those of
+    ``sent`` of which nobody knows yet."""
 
-    sent: dict[tuple[str, int, int], Sent] = field(default_factory=dict)
+    sent: dict[BatchKey, Sent] = field(default_factory=dict)
+    unresolved: dict[str, dict[BatchKey, Sent]] = field(default_factory=dict)
     sessions: Counter[str] = field(default_factory=Counter)
 
     def observe(self, fresh: list[ev.Happening]) -> None:
@@ -65,23 +68,26 @@ class Outcome:
             key = (event.producer, self.sessions[event.producer], event.batch_id)
             ids = tuple(record.record_id if record.value is not None else TOMBSTONE for record in event.records)
             keys = tuple(record.key for record in event.records)
-            self.sent[key] = Sent(TopicPartition(event.topic, event.partition), event.acks, event.base_sequence >= 0, ids, keys)
+            self.sent[key] = self.unresolved.setdefault(event.producer, {})[key] = Sent(
+                place(event.topic, event.partition), event.acks, event.base_sequence >= 0, ids, keys
+            )
 
     def _resolved(self, event: ev.RecordsAcknowledged | ev.RecordsFailed) -> None:
-        batch = self.sent.get((event.producer, self.sessions[event.producer], event.batch_id))
+        key = (event.producer, self.sessions[event.producer], event.batch_id)
+        batch = self.sent.get(key)
         if batch is None:
             return
         if batch.resolved:
             raise Violation("Liveness", 0, f"batch {event.batch_id} of {event.producer} was resolved twice")
         batch.resolved = True
+        del self.unresolved[event.producer][key]
         if isinstance(event, ev.RecordsAcknowledged):
             batch.promise = batch.acks
             batch.base_offset = event.base_offset
 
     def _renumber(self, producer: str) -> None:
-        for (name, _, _), batch in self.sent.items():
-            if name == producer and not batch.resolved:
-                batch.renumbered = True
+        for batch in self.unresolved.get(producer, {}).values():
+            batch.renumbered = True
 
     def unsettled(self, world: World) -> str:
         for host in world.kernel.hosts.values():

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from engine import events as ev
 from engine.broker.node import BrokerNode
 from engine.broker.state import LEADER
-from engine.check.invariants import Oracle, Violation, batches_between
+from engine.check.invariants import Oracle, Violation, batches_between, place
 from engine.log.record_batch import decode, read_header
 from engine.messages.base import TopicPartition
 from engine.world import World
@@ -48,16 +48,16 @@ class Readers:
                 self._consumed(event, happening.at_us)  # type: ignore[arg-type]
             elif kind is ev.ConsumerPositioned:
                 positions = self.next_offset.setdefault(event.consumer, {})  # type: ignore[attr-defined]
-                positions[TopicPartition(event.topic, event.partition)] = event.offset  # type: ignore[attr-defined]
+                positions[place(event.topic, event.partition)] = event.offset  # type: ignore[attr-defined]
             elif kind in GIVEN_UP:
                 positions = self.next_offset.get(event.consumer, {})  # type: ignore[attr-defined]
                 for topic, number in event.partitions:  # type: ignore[attr-defined]
-                    positions.pop(TopicPartition(topic, number), None)
+                    positions.pop(place(topic, number), None)
             elif kind is ev.NodeStarted:
                 self.next_offset.pop(event.name, None)  # type: ignore[attr-defined]
 
     def _consumed(self, event: ev.RecordsConsumed, at_us: int) -> None:
-        partition = TopicPartition(event.topic, event.partition)
+        partition = place(event.topic, event.partition)
         positions = self.next_offset.setdefault(event.consumer, {})
         due = positions.get(partition, UNKNOWN)
         if due != UNKNOWN:

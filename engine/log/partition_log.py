@@ -35,7 +35,7 @@ from engine.log.record_batch import (
     read_header,
 )
 from engine.log.results import AppendResult, DeletedSegment, RecoveryReport, TimestampAndOffset
-from engine.log.segment import BatchEntry, Segment, segment_stem
+from engine.log.segment import BatchEntry, Segment, last_offset_of, segment_stem
 from engine.sim.disk import Disk, DiskFullError
 
 _unpack_header = HEADER.unpack_from
@@ -302,16 +302,16 @@ class PartitionLog:
         if offset < segments[index].base_offset:
             index = self._floor_segment(offset)
         while index < len(segments):
-            segment = segments[index]
-            start = segment.find(offset)
-            if start < len(segment.batches):
-                found: list[bytes] = []
-                room = max_bytes
-                for entry in segment.batches.iterate_from(start):
-                    if entry.last_offset >= limit or (entry.size > room and (found or not min_one)):
-                        break
-                    found.append(entry.data)
-                    room -= entry.size
+            batches = segments[index].batches
+            found: list[bytes] = []
+            room = max_bytes
+            for entry in batches.iterate_from(batches.bisect_left(offset, last_offset_of)):
+                size = entry.size
+                if entry.last_offset >= limit or (size > room and (found or not min_one)):
+                    return tuple(found)
+                found.append(entry.data)
+                room -= size
+            if found:
                 return tuple(found)
             index += 1
         return ()

@@ -8,8 +8,9 @@ timestamps, as Kafka does.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import msgspec
 
@@ -20,6 +21,7 @@ from engine.sim.disk import Disk
 from engine.sim.sequence import Sequence
 
 MAX_RELATIVE_OFFSET = 2**31 - 1
+last_offset_of: Callable[[BatchEntry], int] = attrgetter("last_offset")
 _TXN_ENTRY = struct.Struct(">hqqqq")  # version, producer ID, first offset, last offset, last stable offset
 
 
@@ -149,20 +151,7 @@ class Segment:
 
     def find(self, offset: int) -> int:
         """The index of the first batch that ends at ``offset`` or later; len(batches) where there is none."""
-        batches = self.batches
-        high = len(batches)
-        if not high or batches[-1].last_offset < offset:
-            return high
-        low, high = 0, high - 1  # the last batch qualifies; tail reads find it in few steps
-        if high and batches[high - 1].last_offset < offset:
-            return high
-        while low < high:
-            middle = (low + high) // 2
-            if batches[middle].last_offset < offset:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        return self.batches.bisect_left(offset, last_offset_of)
 
     def truncate_to(self, offset: int, disk: Disk) -> int:
         """Drops every batch that ends at ``offset`` or later, as Kafka does; returns the bytes dropped."""

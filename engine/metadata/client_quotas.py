@@ -6,6 +6,8 @@ user, the client, any client (``DefaultQuotaCallback.quotaLimit``). Who shares o
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from engine.messages.security import QuotaEntity, QuotaFilter
 
 USER, CLIENT_ID = "user", "client-id"
@@ -26,12 +28,29 @@ def entity(user: str | None = None, client_id: str | None = None) -> QuotaEntity
 
 def limit_for(quotas: Quotas, quota: str, user: str, client_id: str) -> tuple[Sensor, float] | None:
     """The limit that holds for this user and client, and under what it is measured; None where nothing limits them."""
-    for users, clients in _PRECEDENCE:
-        key = entity(user if users == "name" else users, client_id if clients == "name" else clients)
-        limit = quotas.get(key, {}).get(quota)
-        if limit is not None:
-            return (quota, user if users is not None else "", client_id if clients is not None else ""), limit
+    for key, measured_user, measured_client in _candidates(user, client_id):
+        limits = quotas.get(key)
+        if limits is not None:
+            limit = limits.get(quota)
+            if limit is not None:
+                return (quota, measured_user, measured_client), limit
     return None
+
+
+@lru_cache(1024)
+def _candidates(user: str, client_id: str) -> tuple[tuple[QuotaEntity, str, str], ...]:
+    """The entities that may limit them, the most specific first, each with the user and the client ID of its sensor. The same few clients
+    ask with every response."""
+    return tuple(
+        [
+            (
+                entity(user if users == "name" else users, client_id if clients == "name" else clients),
+                user if users is not None else "",
+                client_id if clients is not None else "",
+            )
+            for users, clients in _PRECEDENCE
+        ]
+    )
 
 
 _PRECEDENCE: tuple[tuple[str | None, str | None], ...] = (

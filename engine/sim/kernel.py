@@ -70,9 +70,10 @@ class Kernel:
     def run(self, until_us: int, max_deliveries: int = 0, watch: Callable[[list[ev.Happening]], bool] | None = None) -> bool:
         """Handles deliveries up to and including ``until_us``, stops after ``max_deliveries`` or once ``watch`` says so about the
         newest happenings; always at a moment at which nothing more is due. True when ``until_us`` was reached."""
-        queue = self.queue
+        queue, fresh, deliver = self.queue, self.fresh, self._deliver
         stop_at = self.deliveries + max_deliveries if max_deliveries else 0
         stopping = False
+        seen = len(fresh)
         while queue and queue[0][0] <= until_us:
             entry = heappop(queue)
             if entry[0] > self.now:
@@ -80,13 +81,11 @@ class Kernel:
                     heappush(queue, entry)
                     return False
                 self.now = entry[0]
-            if watch is None:
-                self._deliver(entry)
-                continue
-            seen = len(self.fresh)
-            self._deliver(entry)
-            if len(self.fresh) > seen and watch(self.fresh[seen:]):
-                stopping = True
+            deliver(entry)
+            if watch is not None and len(fresh) > seen:
+                if watch(fresh[seen:]):
+                    stopping = True
+                seen = len(fresh)
         if stopping:
             return False
         self.now = max(self.now, until_us)
@@ -133,9 +132,13 @@ class Kernel:
     def _carry_out(self, host: Host, out: Outbox) -> None:
         name = host.name
         if out.emitted:
-            for number, (event, causes) in enumerate(out.emitted, self.next_event_id):
-                self._record(number, name, event, causes)
-            self.next_event_id = out.next_event_id
+            number, now, fresh, trace = self.next_event_id, self.now, self.fresh, self.trace
+            for event, causes in out.emitted:
+                happening = ev.Happening(number, now, name, event, causes)
+                fresh.append(happening)
+                trace = hash((trace, crc32(_encode(happening))))
+                number += 1
+            self.next_event_id, self.trace = number, trace
         departs = self.now
         disk = host.disk
         if disk.pending_delay_us:

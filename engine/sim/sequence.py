@@ -6,6 +6,7 @@ tuples that copies share; only the short tail is copied. Truncation is rare and 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -52,11 +53,16 @@ class Sequence(Generic[T]):
     def iterate_from(self, index: int) -> Iterator[T]:
         """The items at ``index`` and after, without walking those before."""
         chunk, rest = divmod(index, CHUNK)
+        if chunk >= len(self._full):  # as good as always: who reads, reads what is new
+            return iter(self._tail[rest:])
+        return self._iterate(chunk, rest)
+
+    def _iterate(self, chunk: int, rest: int) -> Iterator[T]:
         full = self._full
         while chunk < len(full):
             yield from full[chunk][rest:]
             chunk, rest = chunk + 1, 0
-        yield from self._tail[rest:]
+        yield from self._tail
 
     def truncate(self, length: int) -> None:
         """Drops every item at index ``length`` and after."""
@@ -77,6 +83,14 @@ class Sequence(Generic[T]):
             else:
                 low = middle + 1
         return low
+
+    def bisect_left(self, value: int, key: Callable[[T], int]) -> int:
+        """The first index whose ``key`` is ``value`` or greater; items are ascending by ``key``."""
+        full = self._full
+        if not full or (self._tail and key(full[-1][-1]) < value):
+            return len(full) * CHUNK + bisect_left(self._tail, value, key=key)
+        chunk = bisect_left(full, value, key=lambda items: key(items[-1]))
+        return chunk * CHUNK + (bisect_left(full[chunk], value, key=key) if chunk < len(full) else 0)
 
     def copy(self) -> Sequence[T]:
         twin: Sequence[T] = Sequence()

@@ -14,7 +14,7 @@ from __future__ import annotations
 from engine.broker import replication, replication_quotas
 from engine.broker.apis import share_fetch
 from engine.broker.settings import FETCH_MAX_BYTES
-from engine.broker.state import FOLLOWER, LEADER, Broker, FollowerState, ParkedFetch, Replica
+from engine.broker.state import FOLLOWER, LEADER, Broker, ParkedFetch, Replica
 from engine.broker.timers import FetchExpired
 from engine.log.errors import LogError
 from engine.log.record_batch import last_offset
@@ -149,6 +149,7 @@ def _read_all(
     min_one, urgent, found, failed = True, False, 0, 0
     partitions = broker.partitions
     follower_id = request.replica_id
+    outdated = follower_id >= 0 and _is_outdated(broker, request)
     for item in request.items:
         replica = partitions.get(item.partition)
         if replica is None:
@@ -156,7 +157,7 @@ def _read_all(
         else:
             limit = item.max_bytes if item.max_bytes < room else room
             if follower_id >= 0:
-                result = _read_for_follower(broker, replica, item, request, limit, min_one, first_time, out)
+                result = _read_for_follower(broker, replica, item, request, limit, min_one, first_time, outdated, out)
             else:
                 result = _read_for_consumer(broker, replica, item, request, limit, min_one, out.now // 1000)
         results.append(result)
@@ -199,26 +200,31 @@ def _read_for_follower(
     limit: int,
     min_one: bool,
     first_time: bool,
+    outdated: bool,
     out: Outbox,
 ) -> FetchResult:
-    error = _check(replica, item)
-    if error != "NONE":
-        return _refused(replica, error)
+    leader_epoch = item.current_leader_epoch
+    if (
+        replica.role != LEADER
+        or (leader_epoch >= 0 and leader_epoch != replica.leader_epoch)
+        or (item.topic_id and item.topic_id != replica.topic_id)
+    ):
+        return _refused(replica, _check(replica, item))
     follower = replica.followers.get(request.replica_id)
     if follower is None:  # the leader does not know of this replica yet
         return FetchResult(
             replica.partition, "UNKNOWN_LEADER_EPOCH" if item.current_leader_epoch >= 0 else "NOT_LEADER_OR_FOLLOWER"
         )
-    if _is_stale(broker, follower, request):
+    if outdated or 0 <= request.replica_epoch < follower.broker_epoch:  # KIP-903: an earlier incarnation must not count
         return _refused(replica, "NOT_LEADER_OR_FOLLOWER")
     offset = item.fetch_offset
     log = replica.log
-    diverging = _divergence(replica, item)
-    if diverging is not None:
-        return diverging
-    if offset == log.log_end_offset or (
-        replica.leader_throttled and replication_quotas.hides_from(broker, replica, request.replica_id, out)
-    ):
+    end = log.log_end_offset
+    if item.last_fetched_epoch != log.leader_epochs.latest_epoch or not log.log_start_offset <= offset <= end:
+        diverging = _divergence(replica, item)
+        if diverging is not None:
+            return diverging
+    if offset == end or (replica.leader_throttled and replication_quotas.hides_from(broker, replica, request.replica_id, out)):
         batches: tuple[bytes, ...] = ()
     else:
         try:
@@ -239,15 +245,10 @@ def _read_for_follower(
     return quiet
 
 
-def _is_stale(broker: Broker, follower: FollowerState, request: FetchRequest) -> bool:
-    """A fetch of an earlier incarnation of the follower must not count (KIP-903)."""
-    epoch = request.replica_epoch
-    if epoch < 0:
-        return False
-    if follower.broker_epoch > epoch:
-        return True
+def _is_outdated(broker: Broker, request: FetchRequest) -> bool:
+    """Whether the follower has registered anew since it sent this fetch (KIP-903)."""
     registration = broker.image.brokers.get(request.replica_id)
-    return registration is not None and registration.broker_epoch > epoch
+    return registration is not None and registration.broker_epoch > request.replica_epoch >= 0
 
 
 def _divergence(replica: Replica, item: FetchItem) -> FetchResult | None:
