@@ -22,6 +22,7 @@ from engine.controller.node import ControllerNode
 from engine.log.partition_log import PartitionLog
 from engine.messages.base import TopicPartition
 from engine.metadata.image import MetadataImage, PartitionImage
+from engine.spec import broker_name
 from engine.world import World
 
 TOUCHING = frozenset(
@@ -33,6 +34,7 @@ TOUCHING = frozenset(
 """What happens to one replica, at the node of the happening."""
 place = lru_cache(4096)(TopicPartition)
 """A TopicPartition, made once: every event names one."""
+_broker_name = lru_cache(256)(broker_name)
 _base_and_delta = Struct(">q15xi").unpack_from
 LICENSING_ELECTIONS = {"unclean", "last known leader"}
 
@@ -56,6 +58,7 @@ class Oracle:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.hosts = world.kernel.hosts
         self.partitions: dict[TopicPartition, Committed] = {}
         self.leaders: dict[tuple[TopicPartition, int], int] = {}
         self.quorum_leaders: dict[int, int] = {}
@@ -97,7 +100,9 @@ class Oracle:
                 touched[happening.node, place(event.topic, event.partition)] = None  # type: ignore[attr-defined]
             nodes[happening.node] = None
         for name in nodes:
-            self._check_node(name)
+            looked_at = self._check_node(name)
+            if looked_at is not None:
+                touched.pop((name, looked_at), None)
         for name, partition in touched:
             replica = self._replica_on(name, partition)
             if replica is not None:
@@ -227,15 +232,19 @@ class Oracle:
 
     # -- state ----------------------------------------------------------------------------------------------------------------
 
-    def _check_node(self, name: str) -> None:
-        host = self.world.kernel.hosts.get(name)
+    def _check_node(self, name: str) -> TopicPartition | None:
+        """Which replica's turn it was."""
+        host = self.hosts.get(name)
         node = host.node if host is not None else None
-        if isinstance(node, BrokerNode) and node.quorum is not None:
-            self._check_metadata(name, node.metadata_log, node.image.offset + 1)
+        if type(node) is BrokerNode and node.quorum is not None:
+            committed = node.image.offset + 1
+            if committed > self.metadata_checked.get(name, 0):
+                self._check_metadata(name, node.metadata_log, committed)
             if node.partitions:
                 turn = self.turns[name] = self.turns.get(name, 0) + 1
                 partition = nth(node.partitions, turn % len(node.partitions))
                 self._check_replica(name, partition, node.partitions[partition])
+                return partition
         elif isinstance(node, ControllerNode):
             quorum = node.quorum
             if quorum.epoch < self.quorum_epochs.get(name, 0):
@@ -248,6 +257,7 @@ class Oracle:
             if node.image.offset > self.image.offset:
                 self.image = node.image.copy()
                 self._check_shape(self.image)
+        return None
 
     def _check_metadata(self, name: str, log: PartitionLog, committed: int) -> None:
         start = self.metadata_checked.get(name, 0)
@@ -352,12 +362,12 @@ class Oracle:
             self._candidates_complete(partition, known)
 
     def _replica(self, broker: int, partition: TopicPartition) -> Replica | None:
-        return self._replica_on(f"broker-{broker}", partition)
+        return self._replica_on(_broker_name(broker), partition)
 
     def _replica_on(self, name: str, partition: TopicPartition) -> Replica | None:
-        host = self.world.kernel.hosts.get(name)
+        host = self.hosts.get(name)
         node = host.node if host is not None else None
-        return node.partitions.get(partition) if isinstance(node, BrokerNode) else None
+        return node.partitions.get(partition) if type(node) is BrokerNode else None
 
 
 def nth(partitions: dict[TopicPartition, Replica], position: int) -> TopicPartition:

@@ -9,8 +9,11 @@ from typing import Any, TypeVar
 from engine.check.arena import Report
 from engine.check.profiles import run_seed
 
-CHUNK = 8
-"""Runs handed to a process at a time: few enough that a failure shows soon, many enough that handing out costs nothing."""
+CHUNK = 4
+"""Runs handed to a process at a time, at most: few enough that a failure shows soon and that no process sits idle in the end while another
+still has many, enough that handing out costs nothing."""
+SHARES = 16
+"""Portions that each process gets where there are few runs."""
 Result = TypeVar("Result")
 
 
@@ -19,8 +22,9 @@ def ordered(work: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], j
     if jobs <= 1 or len(arguments) < CHUNK:
         yield from (work(*each) for each in arguments)
         return
+    chunk = max(1, min(CHUNK, len(arguments) // (jobs * SHARES)))
     with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(work, *zip(*arguments, strict=True), chunksize=CHUNK)
+        yield from pool.map(work, *zip(*arguments, strict=True), chunksize=chunk)
 
 
 def reports(seeds: range, mutants: tuple[str, ...] = (), jobs: int = 1, profile: str = "replication") -> Iterator[Report]:

@@ -46,6 +46,8 @@ def cleanable(log: PartitionLog, high_watermark: int, checkpoint: int | None, no
     reset = not start <= first_dirty <= log.log_end_offset
     if reset:
         first_dirty = start
+    if len(log.segments) == 1:  # the active one, which is never cleaned: so it is with most partitions of Kafka's own topics
+        return Cleanable(first_dirty, active, log.size if active < first_dirty else 0, 0, 0, reset)
     bound = min(log.last_stable_offset(high_watermark), active)
     if "cleaner-crosses-lso" in config.mutants:
         bound = active

@@ -90,7 +90,7 @@ class PartitionLog:
 
     @property
     def size(self) -> int:
-        return sum(segment.size for segment in self.segments)
+        return sum([segment.size for segment in self.segments])
 
     @property
     def active_segment(self) -> Segment:
@@ -306,11 +306,10 @@ class PartitionLog:
             found: list[bytes] = []
             room = max_bytes
             for entry in batches.iterate_from(batches.bisect_left(offset, last_offset_of)):
-                size = entry.size
-                if entry.last_offset >= limit or (size > room and (found or not min_one)):
+                if entry.last_offset >= limit or (entry.size > room and (found or not min_one)):
                     return tuple(found)
                 found.append(entry.data)
-                room -= size
+                room -= entry.size
             if found:
                 return tuple(found)
             index += 1

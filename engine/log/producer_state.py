@@ -261,6 +261,8 @@ class ProducerStateManager:
     def first_unstable_offset(self, high_watermark: int) -> int | None:
         """Where the earliest transaction begins that is open, or ended by a marker not yet below ``high_watermark``. Changes nothing:
         whoever looks on must not steer."""
+        if not self.ongoing_txns and not self.unreplicated_txns:
+            return None
         first = min(self.ongoing_txns.values(), default=None)
         for txn in self.unreplicated_txns:
             if txn.last_offset >= high_watermark and (first is None or txn.first_offset < first):

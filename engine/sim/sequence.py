@@ -86,9 +86,12 @@ class Sequence(Generic[T]):
 
     def bisect_left(self, value: int, key: Callable[[T], int]) -> int:
         """The first index whose ``key`` is ``value`` or greater; items are ascending by ``key``."""
-        full = self._full
-        if not full or (self._tail and key(full[-1][-1]) < value):
-            return len(full) * CHUNK + bisect_left(self._tail, value, key=key)
+        full, tail = self._full, self._tail
+        if not full or (tail and key(full[-1][-1]) < value):
+            newest = len(tail) - 1  # what is asked for as a rule
+            if newest > 0 and key(tail[newest - 1]) < value <= key(tail[newest]):
+                return len(full) * CHUNK + newest
+            return len(full) * CHUNK + bisect_left(tail, value, key=key)
         chunk = bisect_left(full, value, key=lambda items: key(items[-1]))
         return chunk * CHUNK + (bisect_left(full[chunk], value, key=key) if chunk < len(full) else 0)
 

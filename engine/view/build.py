@@ -292,6 +292,8 @@ def _segments(log: PartitionLog) -> list[SegmentView]:
 
 def _tail(log: PartitionLog, length: int) -> list[BatchView]:
     """The newest batches, oldest of them first."""
+    if log.log_end_offset == log.segments[0].base_offset:
+        return []
     entries: list[BatchEntry] = []
     for segment in reversed(log.segments):
         batches = segment.batches
