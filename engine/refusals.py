@@ -349,8 +349,11 @@ def _check_assign(world: World, command: cm.AssignConsumer) -> None:
 
 
 def _check_close(world: World, command: cm.CloseClient) -> None:
-    if _running(world, command.name, "name").kind not in CLIENTS:
+    host = _running(world, command.name, "name")
+    if host.kind not in CLIENTS:
         raise EngineError(f"name: {command.name} is no client; use StopNode or KillNode.", field="name")
+    if host.status == "paused":
+        raise EngineError(f"name: {command.name} is paused and cannot obey; resume it, or kill it.", field="name")
 
 
 CHECKS: dict[type[cm.Command], Callable[[World, Any], None]] = {

@@ -143,8 +143,6 @@ class Arena:
                 self.do(cm.FreeDisk(host.name))
             if host.status == "paused":
                 self.do(cm.ResumeNode(host.name))
-            if isinstance(host.node, ConsumerNode) and host.node.application.processing_us:
-                self.do(cm.SetProcessing(host.name, 0))
         self._start_all()
         for workload in list(wd.running_workloads(self.world)):
             self.do(cm.StopWorkload(workload))
@@ -157,6 +155,8 @@ class Arena:
         for name, node in list(consumers(self.world)):
             if node.application.state == CRASHED and self.do(cm.KillNode(name)):  # its supervisor starts it again
                 self.do(cm.StartNode(name))
+            if isinstance(node, ConsumerNode) and node.application.processing_us:
+                self.do(cm.SetProcessing(name, 0))
 
     def drain(self) -> None:
         end = self.now + DRAIN_US

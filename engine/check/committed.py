@@ -6,12 +6,13 @@ which is the latest record of a key. What the nodes say is compared with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from engine.log.record_batch import ControlRecordType, Record, decode, read_end_txn_marker, read_header
 
-_TRANSACTIONAL, _CONTROL, _ATTRIBUTES = 0x10, 0x20, 22
+TRANSACTIONAL, CONTROL, ATTRIBUTES = 0x10, 0x20, 22
+"""Bits, and the byte in a batch that has them."""
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ class Committed:
             base = int.from_bytes(batch[:8], "big")
             self.batches[base] = batch
             self.last_base = base
-            if batch[_ATTRIBUTES] & (_TRANSACTIONAL | _CONTROL):
+            if batch[ATTRIBUTES] & (TRANSACTIONAL | CONTROL):
                 self._follow_transaction(batch)
         self.high_watermark = high_watermark
 
@@ -69,16 +70,18 @@ class Committed:
                 )
             transaction.places.append((header.base_offset, header.last_offset))
 
-    def last_stable_offset(self, high_watermark: int) -> int:
+    def last_stable_offset(self, high_watermark: int, but_for: Collection[int] = ()) -> int:
         """Fact 37, for a replica whose own high watermark is this: min(HW, first transaction that is open or whose marker is not below
-        the HW)."""
+        the HW). ``but_for``: producer IDs whose transactions do not count."""
         stable = high_watermark
         for transaction in self.open.values():
-            stable = min(stable, transaction.first_offset)
+            if transaction.producer_id not in but_for:
+                stable = min(stable, transaction.first_offset)
         for transaction in reversed(self.ended):
             if transaction.marker < high_watermark:
                 break
-            stable = min(stable, transaction.first_offset)
+            if transaction.producer_id not in but_for:
+                stable = min(stable, transaction.first_offset)
         return stable
 
     def hidden(self) -> set[int]:
@@ -95,7 +98,7 @@ class Committed:
         for base, batch in self.batches.items():
             if base not in self.decoded_bases:
                 self.decoded_bases.add(base)
-                if not batch[_ATTRIBUTES] & _CONTROL:
+                if not batch[ATTRIBUTES] & CONTROL:
                     for record in decode(batch):
                         self.decoded[record.offset] = record
         return self.decoded
@@ -113,6 +116,6 @@ class Committed:
             return True
         header = read_header(batch)
         if header.is_control_batch:
-            return base in self.batches and bool(self.batches[base][_ATTRIBUTES] & _CONTROL)
+            return base in self.batches and bool(self.batches[base][ATTRIBUTES] & CONTROL)
         known = self.records()
         return all(known.get(record.offset) == record for record in decode(batch))

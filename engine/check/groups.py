@@ -46,6 +46,8 @@ class Groups:
     replaced: set[str] = field(default_factory=set)
     grown: dict[str, int] = field(default_factory=dict)
     licences: Counter[str] = field(default_factory=Counter)
+    expelled: set[str] = field(default_factory=set)
+    """Member IDs. A client that was frozen may learn that it had joined when it has long been expelled again."""
 
     def observe(self, fresh: list[ev.Happening]) -> None:
         """Raises Violation where a partition gets a second owner."""
@@ -62,7 +64,10 @@ class Groups:
 
     def _joined(self, event: ev.GroupJoined, at_us: int) -> None:
         member = self.member(event.consumer, event.group)
-        member.member_id, member.expelled = event.member_id, False
+        member.member_id, member.expelled = event.member_id, event.member_id in self.expelled
+
+    def _admitted(self, event: ev.MemberJoined, at_us: int) -> None:
+        self.expelled.discard(event.member_id)
 
     def _assigned(self, event: ev.PartitionsAssigned, at_us: int) -> None:
         member = self.member(event.consumer, event.group)
@@ -93,6 +98,7 @@ class Groups:
         if isinstance(event, ev.StaticMemberReplaced):
             self.replaced.add(event.group)
         gone = event.member_id if isinstance(event, ev.MemberLeft) else event.old_member_id
+        self.expelled.add(gone)
         for member in self.members.values():
             if member.group == event.group and member.member_id == gone:
                 member.expelled = True
@@ -185,6 +191,7 @@ def _alive(world: World) -> dict[str, list[Consumer]]:
 
 _HANDLERS: dict[type[ev.Event], Any] = {
     ev.GroupJoined: Groups._joined,
+    ev.MemberJoined: Groups._admitted,
     ev.PartitionsAssigned: Groups._assigned,
     ev.PartitionsRevoked: Groups._given_up,
     ev.PartitionsLost: Groups._given_up,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from engine import events as ev
 from engine.broker.node import BrokerNode
-from engine.broker.state import LEADER
+from engine.broker.state import LEADER, Replica
 from engine.check.invariants import Oracle, Violation, batches_between, place
 from engine.log.record_batch import decode, read_header
 from engine.messages.base import TopicPartition
@@ -116,13 +116,21 @@ def reads_committed(world: World, client: str) -> bool:
 
 
 def readable_offsets(world: World, partition: TopicPartition) -> set[int]:
-    """Of the data records that the leader holds."""
-    found: set[int] = set()
+    """Of the data records that every reader must have met: what the leader holds. Where logs are compacted each broker cleans by itself,
+    and a reader may have met any of them in the lead: what they all hold."""
+    found: set[int] | None = None
     for host in world.kernel.hosts.values():
         node = host.node
         replica = node.partitions.get(partition) if isinstance(node, BrokerNode) else None
-        if replica is not None and replica.role == LEADER:
-            for batch in batches_between(replica.log, 0, replica.log.log_end_offset):
-                if not read_header(batch).is_control_batch:
-                    found.update(record.offset for record in decode(batch) if record.offset >= replica.log.log_start_offset)
+        if replica is not None and (replica.role == LEADER or replica.log.config.compact):
+            held = _data_offsets(replica)
+            found = held if found is None else found & held
+    return found or set()
+
+
+def _data_offsets(replica: Replica) -> set[int]:
+    log, found = replica.log, set[int]()
+    for batch in batches_between(log, 0, log.log_end_offset):
+        if not read_header(batch).is_control_batch:
+            found.update(record.offset for record in decode(batch) if record.offset >= log.log_start_offset)
     return found

@@ -98,7 +98,10 @@ def backoff_us(stream: Stream, initial_ms: int, max_ms: int, failures: int) -> i
 
 @dataclass(slots=True)
 class Connection:
-    """``state``: "disconnected", "connecting" or "ready". Before ``throttled_until_us`` nothing is sent: the broker would not read it."""
+    """``state``: "disconnected", "connecting" or "ready". Before ``throttled_until_us`` nothing is sent: the broker would not read it.
+
+    A consumer speaks with its group's coordinator over a connection of its own, so that no throttled fetch holds up its membership (Kafka's
+    ``Integer.MAX_VALUE - id``). Both begin and end together; what differs is ``coordinator_throttled_until_us``."""
 
     broker: int
     address: str
@@ -108,6 +111,7 @@ class Connection:
     in_flight: list[InFlight] = field(default_factory=list)
     timer_runs: bool = False
     throttled_until_us: int = 0
+    coordinator_throttled_until_us: int = 0
 
 
 @dataclass(slots=True)
@@ -124,8 +128,9 @@ class Connections:
                 return connection
         return None
 
-    def ready(self, broker: int, out: Outbox) -> bool:
-        """Whether requests may go to ``broker`` now; if not, begins to connect as soon as the backoff allows it."""
+    def ready(self, broker: int, out: Outbox, *, as_coordinator: bool = False) -> bool:
+        """Whether requests may go to ``broker`` now; if not, begins to connect as soon as the backoff allows it. ``as_coordinator``: such
+        as a member of a group sends to its coordinator."""
         connection = self.by_broker.get(broker)
         if connection is None:
             return False
@@ -134,16 +139,21 @@ class Connections:
                 self._connect(connection, out)
             else:
                 out.arm(ReconnectTimer(broker), after_us=connection.retry_at_us - out.now)
-        elif connection.throttled_until_us > out.now:
+        elif (connection.coordinator_throttled_until_us if as_coordinator else connection.throttled_until_us) > out.now:
             return False
         return connection.state == "ready"
 
-    def obey(self, source: str, throttle_time_ms: int, out: Outbox) -> None:
+    def obey(self, source: str, throttle_time_ms: int, out: Outbox, *, as_coordinator: bool = False) -> None:
         """``NetworkClient.maybeThrottle``: the next request to that broker waits for as long as its response says (KIP-219)."""
         connection = self.of(source) if throttle_time_ms > 0 else None
-        if connection is not None:
-            connection.throttled_until_us = max(connection.throttled_until_us, out.now + throttle_time_ms * 1000)
-            out.arm(ReconnectTimer(connection.broker), after_us=connection.throttled_until_us - out.now)
+        if connection is None:
+            return
+        until_us = out.now + throttle_time_ms * 1000
+        if as_coordinator:
+            until_us = connection.coordinator_throttled_until_us = max(connection.coordinator_throttled_until_us, until_us)
+        else:
+            until_us = connection.throttled_until_us = max(connection.throttled_until_us, until_us)
+        out.arm(ReconnectTimer(connection.broker), after_us=until_us - out.now)
 
     @property
     def throttled_until_us(self) -> int:
@@ -216,7 +226,7 @@ class Connections:
             out.stream("backoff"), settings.reconnect_backoff_ms, settings.reconnect_backoff_max_ms, connection.failures
         )
         connection.state = "disconnected"
-        connection.throttled_until_us = 0
+        connection.throttled_until_us = connection.coordinator_throttled_until_us = 0
         connection.failures += 1
         connection.retry_at_us = out.now + wait
         return lost

@@ -229,7 +229,7 @@ class ConsumerNode(Consumer):
             return
         fetching.answered(self, entry)
         if not isinstance(body, FindCoordinatorResponse | LeaveGroupResponse):
-            self.connections.obey(source, body.throttle_time_ms, out)
+            self.connections.obey(source, body.throttle_time_ms, out, as_coordinator=True)
         if isinstance(body, OffsetCommitResponse):
             offsets.on_committed(self, group, body, out)
         elif isinstance(body, ConsumerGroupHeartbeatResponse) and entry.kind == kip848.HEARTBEAT:

@@ -351,7 +351,7 @@ def leave(consumer: Consumer, group: Membership, reason: str, out: Outbox) -> bo
     told = False
     if group.state not in (UNJOINED, LEFT, FATAL) and group.member_id:
         broker = group.coordinator
-        if not consumer.settings.group_instance_id and broker >= 0 and consumer.connections.ready(broker, out):
+        if not consumer.settings.group_instance_id and broker >= 0 and consumer.connections.ready(broker, out, as_coordinator=True):
             told = True
             member = LeavingMember(group.member_id, reason=reason)
             request = LeaveGroupRequest(consumer.connections.new_correlation_id(), group.group_id, (member,))

@@ -217,7 +217,11 @@ def _say_leave(consumer: Consumer, group: Membership, broker: int, reason: str, 
 def leave(consumer: Consumer, group: Membership, reason: str, out: Outbox) -> bool:
     """On close. Returns whether an answer will come."""
     broker = group.coordinator
-    if group.state in (UNJOINED, FENCED, STALE, LEFT, FATAL) or broker < 0 or not consumer.connections.ready(broker, out):
+    if (
+        group.state in (UNJOINED, FENCED, STALE, LEFT, FATAL)
+        or broker < 0
+        or not consumer.connections.ready(broker, out, as_coordinator=True)
+    ):
         return False
     _say_leave(consumer, group, broker, reason, out)
     return True

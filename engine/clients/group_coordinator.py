@@ -53,7 +53,7 @@ class Coordinated(Protocol):
 def coordinator(consumer: Seeker, group: Coordinated, out: Outbox) -> int | None:
     """The coordinator's broker ID where a request can go out now; otherwise it is being looked for, or connected to."""
     if group.coordinator >= 0:
-        return group.coordinator if consumer.connections.ready(group.coordinator, out) else None
+        return group.coordinator if consumer.connections.ready(group.coordinator, out, as_coordinator=True) else None
     if group.looking_up:
         return None
     if out.now < group.lookup_retry_at_us:
