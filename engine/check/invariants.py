@@ -286,8 +286,10 @@ class Oracle:
         if known.licences:
             return
         if replica.role == LEADER and replica.high_watermark <= known.high_watermark:
-            stable = max(known.last_stable_offset(replica.high_watermark), log.log_start_offset)
-            if replica.last_stable_offset != stable and not self._forgot_unreplicated(name, known, replica):
+            stable = replica.high_watermark
+            if known.open or known.ended:
+                stable = max(known.last_stable_offset(stable), log.log_start_offset)
+            if log.last_stable_offset(replica.high_watermark) != stable and not self._forgot_unreplicated(name, known, replica):
                 self.fail(
                     "Offsets",
                     f"{partition} on {name}: the last stable offset is {replica.last_stable_offset}, should be {stable}"

@@ -7,7 +7,9 @@ cluster has healed and drained. A workload's value begins with its record's numb
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from engine import events as ev
 from engine.broker.node import BrokerNode
@@ -52,16 +54,9 @@ class Outcome:
 
     def observe(self, fresh: list[ev.Happening]) -> None:
         for happening in fresh:
-            event = happening.event
-            kind = type(event)
-            if kind is ev.ProduceSent:
-                self._sent(event)  # type: ignore[arg-type]
-            elif kind is ev.RecordsAcknowledged or kind is ev.RecordsFailed:
-                self._resolved(event)  # type: ignore[arg-type]
-            elif kind is ev.ProducerIdAssigned:
-                self._renumber(event.producer)  # type: ignore[attr-defined]
-            elif kind is ev.NodeStarted:
-                self.sessions[event.name] += 1  # type: ignore[attr-defined]
+            handler = _HANDLERS.get(type(happening.event))
+            if handler is not None:
+                handler(self, happening.event)
 
     def _sent(self, event: ev.ProduceSent) -> None:
         if event.attempt == 1 and event.records:
@@ -85,9 +80,12 @@ class Outcome:
             batch.promise = batch.acks
             batch.base_offset = event.base_offset
 
-    def _renumber(self, producer: str) -> None:
-        for batch in self.unresolved.get(producer, {}).values():
+    def _renumber(self, event: ev.ProducerIdAssigned) -> None:
+        for batch in self.unresolved.get(event.producer, {}).values():
             batch.renumbered = True
+
+    def _process_started(self, event: ev.NodeStarted) -> None:
+        self.sessions[event.name] += 1
 
     def unsettled(self, world: World) -> str:
         for host in world.kernel.hosts.values():
@@ -141,6 +139,15 @@ class Outcome:
         """Of each partition that was sent to: record number → its offsets, in the leader's log."""
         partitions = dict.fromkeys(batch.partition for batch in self.sent.values())
         return {partition: _offsets(world, partition) for partition in partitions}
+
+
+_HANDLERS: dict[type[ev.Event], Callable[[Outcome, Any], None]] = {
+    ev.ProduceSent: Outcome._sent,
+    ev.RecordsAcknowledged: Outcome._resolved,
+    ev.RecordsFailed: Outcome._resolved,
+    ev.ProducerIdAssigned: Outcome._renumber,
+    ev.NodeStarted: Outcome._process_started,
+}
 
 
 class Removed:

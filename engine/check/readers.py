@@ -7,8 +7,9 @@ seen. What it may skip (markers, aborted transactions, what was cleaned or delet
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine import events as ev
 from engine.broker.node import BrokerNode
@@ -19,8 +20,6 @@ from engine.messages.base import TopicPartition
 from engine.world import World
 
 UNKNOWN = -1
-GIVEN_UP = (ev.PartitionsAssigned, ev.PartitionsRevoked, ev.PartitionsLost)
-"""A new assignment begins wherever its first position is."""
 
 
 class Span(NamedTuple):
@@ -42,19 +41,21 @@ class Readers:
 
     def observe(self, fresh: list[ev.Happening]) -> None:
         for happening in fresh:
-            event = happening.event
-            kind = type(event)
-            if kind is ev.RecordsConsumed:
-                self._consumed(event, happening.at_us)  # type: ignore[arg-type]
-            elif kind is ev.ConsumerPositioned:
-                positions = self.next_offset.setdefault(event.consumer, {})  # type: ignore[attr-defined]
-                positions[place(event.topic, event.partition)] = event.offset  # type: ignore[attr-defined]
-            elif kind in GIVEN_UP:
-                positions = self.next_offset.get(event.consumer, {})  # type: ignore[attr-defined]
-                for topic, number in event.partitions:  # type: ignore[attr-defined]
-                    positions.pop(place(topic, number), None)
-            elif kind is ev.NodeStarted:
-                self.next_offset.pop(event.name, None)  # type: ignore[attr-defined]
+            handler = _HANDLERS.get(type(happening.event))
+            if handler is not None:
+                handler(self, happening.event, happening.at_us)
+
+    def _positioned(self, event: ev.ConsumerPositioned, at_us: int) -> None:
+        self.next_offset.setdefault(event.consumer, {})[place(event.topic, event.partition)] = event.offset
+
+    def _given_up(self, event: ev.PartitionsAssigned | ev.PartitionsRevoked | ev.PartitionsLost, at_us: int) -> None:
+        """A new assignment begins wherever its first position is."""
+        positions = self.next_offset.get(event.consumer, {})
+        for topic, number in event.partitions:
+            positions.pop(place(topic, number), None)
+
+    def _process_started(self, event: ev.NodeStarted, at_us: int) -> None:
+        self.next_offset.pop(event.name, None)
 
     def _consumed(self, event: ev.RecordsConsumed, at_us: int) -> None:
         partition = place(event.topic, event.partition)
@@ -106,6 +107,16 @@ class Readers:
                     world.kernel.now,
                     f"{span.consumer} went from {span.first} to {span.end} in {span.partition} and left out {min(missed)}",
                 )
+
+
+_HANDLERS: dict[type[ev.Event], Callable[[Readers, Any, int], None]] = {
+    ev.RecordsConsumed: Readers._consumed,
+    ev.ConsumerPositioned: Readers._positioned,
+    ev.PartitionsAssigned: Readers._given_up,
+    ev.PartitionsRevoked: Readers._given_up,
+    ev.PartitionsLost: Readers._given_up,
+    ev.NodeStarted: Readers._process_started,
+}
 
 
 def reads_committed(world: World, client: str) -> bool:

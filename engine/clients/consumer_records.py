@@ -36,6 +36,8 @@ def fail(consumer: Consumer, partition: TopicPartition, position: Position, erro
 def hand_over(consumer: Consumer, chunk: Chunk, position: Position, out: Outbox) -> str:
     """All of ``chunk`` at once, for an application that takes no time: each batch, or the part of it from the position on. Returns an
     error, or ""."""
+    if not chunk.batches:
+        return ""
     shown: list[bytes] = []
     start = position.position
     try:
