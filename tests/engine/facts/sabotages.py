@@ -165,6 +165,12 @@ SABOTAGES = (
         "vote = next(known.name for known in reversed(member.protocols) if known.name in candidates)",
     ),
     Sabotage(
+        43,
+        "engine/coordination/consumer_group_member.py",
+        "if HANDOVER_MUTANT not in mutants:",
+        "if False:",
+    ),
+    Sabotage(
         44,
         "engine/coordination/classic_protocol.py",
         "    elif instance_id in group.static_members:\n        _replace",
@@ -190,6 +196,12 @@ SABOTAGES = (
         if group is not None:
             offsets.auto_commit(consumer, group, out)
 """,
+    ),
+    Sabotage(
+        47,
+        "engine/broker/share_partition.py",
+        "ARCHIVED if known.deliveries >= delivery_limit else AVAILABLE",
+        "AVAILABLE",
     ),
     Sabotage(
         48,
