@@ -55,7 +55,8 @@ class ShareWrite:
 
 @dataclass(slots=True)
 class SharePartition:
-    """``records`` ascend by offset. ``active``: its state has been read. ``holes``: below ``end_offset`` something may be available."""
+    """``records`` ascend by offset. ``active``: its state has been read. ``holes``: below ``end_offset`` something may be available.
+    ``gaps``: (first, last) offsets from the start on that the log does not have, since the cleaner has been there."""
 
     group_id: str
     partition: TopicPartition
@@ -67,6 +68,7 @@ class SharePartition:
     end_offset: int = -1
     records: dict[int, InFlight] = field(default_factory=dict)
     holes: bool = False
+    gaps: list[tuple[int, int]] = field(default_factory=list)
     lock_timer_us: int = 0
     writes: dict[int, ShareWrite] = field(default_factory=dict)
 
@@ -87,13 +89,13 @@ class SharePartition:
     def next_fetch_offset(self) -> int:
         """The first record that is available, or else the first that was never fetched."""
         if self.holes:
-            expected = self.start_offset
+            expected = self._behind_gaps(self.start_offset)
             for offset, record in self.records.items():
                 if offset > expected:
                     return expected
                 if record.state == AVAILABLE:
                     return offset
-                expected = offset + 1
+                expected = self._behind_gaps(offset + 1)
             self.holes = False
         return self.end_offset + 1
 
@@ -108,6 +110,27 @@ class SharePartition:
             for offset in [offset for offset in self.records if offset < log_start_offset]:
                 del self.records[offset]
             self.end_offset = max(self.end_offset, log_start_offset - 1)
+
+    def note_gaps(self, offset: int, spans: Sequence[tuple[int, int]]) -> None:
+        """Read from ``offset`` on, the log has batches of these first and last offsets, and nothing in between: what the cleaner has taken
+        away nobody gets any more."""
+        expected = max(offset, self.start_offset)
+        for first, last in spans:
+            if first > expected:
+                known = [at for at in self.records if expected <= at < first]
+                for at in known:
+                    if self.records[at].state == AVAILABLE:
+                        self.records[at] = InFlight(ARCHIVED, self.records[at].deliveries)
+                for before, after in zip((expected - 1, *known), (*known, first), strict=True):
+                    if after > before + 1 and (before + 1, after - 1) not in self.gaps:
+                        self.gaps.append((before + 1, after - 1))
+            expected = max(expected, last + 1)
+
+    def _behind_gaps(self, offset: int) -> int:
+        for first, last in sorted(self.gaps) if self.gaps else ():
+            if first <= offset <= last:
+                offset = last + 1
+        return offset
 
     def acquire(
         self,
@@ -226,15 +249,18 @@ class SharePartition:
     def advance_start(self) -> None:
         """Behind everything that is settled for good (``maybeUpdateCachedStateAndOffsets``)."""
         settled: list[int] = []
-        expected = self.start_offset
+        expected = self._behind_gaps(self.start_offset)
         for offset, record in self.records.items():
             if offset != expected or record.state not in SETTLED or record.pending:
                 break
             settled.append(offset)
-            expected += 1
+            expected = self._behind_gaps(offset + 1)
         for offset in settled:
             del self.records[offset]
         self.start_offset = expected
+        self.end_offset = max(self.end_offset, expected - 1)
+        if self.gaps:
+            self.gaps = [gap for gap in self.gaps if gap[1] >= expected]
 
 
 def _accepted(known: InFlight, delivery_limit: int, deadline_us: int) -> InFlight:

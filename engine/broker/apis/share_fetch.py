@@ -174,6 +174,7 @@ def _acquire_from(
         return ShareFetchResult(share.partition, wrong.code)
     headers = [read_header(batch) for batch in batches]
     spans = [(header.base_offset, header.last_offset) for header in headers]
+    share.note_gaps(offset, spans)
     skipped = _aborted(replica, batches) if committed else []
     deadline = out.now + share_partitions.lock_us(broker, share.group_id)
     acquired = share.acquire(request.member_id, spans, max_records, locks, deadline, skipped)

@@ -134,6 +134,20 @@ def test_deleted_records_are_nobodys() -> None:
     assert share.next_fetch_offset() == 20
 
 
+def test_what_the_cleaner_took_away_holds_nobody_up() -> None:
+    share = fresh()
+    share.note_gaps(share.next_fetch_offset(), [(27, 28), (40, 40)])
+    assert take(share, "a", (27, 28), (40, 40)) == [AcquiredRecords(27, 28, 1), AcquiredRecords(40, 40, 1)]
+    share.advance_start()
+    assert (share.start_offset, share.end_offset) == (27, 40)
+    assert settle(share, "a", 40, 40, "accept") == settle(share, "a", 27, 27, "release") == "NONE"
+    assert share.next_fetch_offset() == 27
+    assert settle(share, "a", 28, 28, "accept") == "NONE"
+    share.note_gaps(27, [(40, 40)])
+    share.advance_start()
+    assert (share.start_offset, share.records, share.gaps) == (41, {}, []), "a released record that is cleaned is nobody's any more"
+
+
 def test_changes_are_written_in_runs() -> None:
     share = fresh()
     take(share, "a", (0, 5))
@@ -203,3 +217,54 @@ def test_every_record_is_settled_once_or_delivered_five_times(plan: list[tuple[s
                 assert at < share.start_offset
         assert list(share.records) == sorted(share.records)
         assert all(durable[at][0] in SETTLED for at in range(share.start_offset))
+
+
+cleaning = st.lists(
+    st.tuples(
+        st.sampled_from(["take", "accept", "release", "clean", "reload"]),
+        st.sampled_from(["a", "b"]),
+        st.integers(0, 23),
+        st.integers(0, 4),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(cleaning)
+def test_under_the_cleaner_the_start_comes_to_the_end_and_no_record_is_left_out(plan: list[tuple[str, str, int, int]]) -> None:
+    """The log has eight batches of three; the cleaner takes whole ones away, but never the last."""
+    share = fresh()
+    log = [(at, at + 2) for at in range(0, 24, 3)]
+    seen: dict[int, None] = {}
+    durable: dict[int, tuple[str, int]] = {}
+
+    def fetch(member: str) -> list[AcquiredRecords]:
+        offset = share.next_fetch_offset()
+        spans = [span for span in log if span[1] >= offset]
+        share.note_gaps(offset, spans)
+        found = share.acquire(member, spans, 4, 2000, 30)
+        share.advance_start()
+        seen.update({at: None for run in found for at in range(run.first_offset, run.last_offset + 1)})
+        return found
+
+    for step, member, offset, length in plan:
+        if step == "take":
+            fetch(member)
+        elif step == "clean":
+            log = [span for span in log if span[0] > offset or span[1] < offset or span[1] == 23]
+        elif step == "reload":
+            stored = tuple(StateBatch(at, at, *value) for at, value in sorted(durable.items()) if at >= share.start_offset)
+            share = fresh(share.start_offset, stored)
+        else:
+            error, changes = share.acknowledge(member, [(offset, offset + length, step)], 100, 60)
+            if error == "NONE":
+                share.begin(changes)
+                share.complete(changes, True)
+                durable.update({change.offset: (change.record.state, change.record.deliveries) for change in changes})
+    share.apply(share.expired(30, 100))
+    for _ in range(40):
+        for run in fetch("last"):
+            assert settle(share, "last", run.first_offset, run.last_offset, "accept") == "NONE"
+    assert (share.start_offset, share.records, share.gaps) == (24, {}, [])
+    assert {at for first, last in log for at in range(first, last + 1)} <= set(seen)
