@@ -354,7 +354,8 @@ class SetProcessing(Command, frozen=True, tag=True):
 class CreateShareConsumer(Command, frozen=True, tag=True):
     """A ``KafkaShareConsumer`` of the share group ``group.id`` on ``topics``. ``processing_ms``: what its application takes for each record.
     With ``share.acknowledgement.mode=explicit`` in ``configs`` it may release every ``release_every``-th record and reject every
-    ``reject_every``-th (0: none), and fail each time at those whose value contains ``fail_on`` ("": at none)."""
+    ``reject_every``-th (0: none), and fail each time at those whose value contains ``fail_on`` ("": at none). After ``stop_after`` records
+    (0: never) it closes; what else its last poll returned goes back to the group."""
 
     name: ClientName
     topics: Annotated[list[Topic], msgspec.Meta(max_length=limits.MAX_TOPICS)] = []
@@ -363,6 +364,7 @@ class CreateShareConsumer(Command, frozen=True, tag=True):
     release_every: EveryNth = 0
     reject_every: EveryNth = 0
     fail_on: FailOn = ""
+    stop_after: EveryNth = 0
 
 
 class SetVerdicts(Command, frozen=True, tag=True):

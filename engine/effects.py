@@ -225,14 +225,16 @@ def _create_share_consumer(world: World, c: cm.CreateShareConsumer, cause: int) 
         world.consumer_topics[c.name] = list(c.topics)
     if c.processing_ms:
         world.applications[c.name] = im.SetProcessing(c.processing_ms)
-    if c.release_every or c.reject_every or c.fail_on:
-        world.verdicts[c.name] = im.SetVerdicts(c.release_every, c.reject_every, c.fail_on)
+    if c.release_every or c.reject_every or c.fail_on or c.stop_after:
+        world.verdicts[c.name] = im.SetVerdicts(c.release_every, c.reject_every, c.fail_on, c.stop_after)
     _set_up_consumer(world, c.name, cause)
 
 
 def _set_verdicts(world: World, c: cm.SetVerdicts, cause: int) -> None:
-    world.verdicts[c.name] = im.SetVerdicts(c.release_every, c.reject_every, c.fail_on)
-    world.kernel.instruct(c.name, world.verdicts[c.name], cause)
+    known = world.verdicts.get(c.name)
+    new = im.SetVerdicts(c.release_every, c.reject_every, c.fail_on, known.stop_after if known is not None else None)
+    world.verdicts[c.name] = new
+    world.kernel.instruct(c.name, msgspec.structs.replace(new, stop_after=None), cause)
 
 
 def _set_up_consumer(world: World, name: str, cause: int) -> None:

@@ -68,6 +68,8 @@ class ShareConsumerNode(ShareConsumer):
         application.worked = 0
         application.release_every, application.reject_every = body.release_every, body.reject_every
         application.fail_on = body.fail_on
+        if body.stop_after is not None:
+            application.left = body.stop_after or -1
         out.emit(VerdictsSet(self.name, body.release_every, body.reject_every, body.fail_on))
 
     def _on_shutdown(self, source: str, body: BeginShutdown, out: Outbox) -> None:

@@ -176,7 +176,8 @@ def on_processed(consumer: ShareConsumer, out: Outbox) -> None:
 def _finish_step(consumer: ShareConsumer, out: Outbox) -> None:
     application = consumer.application
     work = application.todo.popleft()
-    done, rest = work.offsets[: application.step], work.offsets[application.step :]
+    step = application.step if application.left < 0 else min(application.step, application.left)
+    done, rest = work.offsets[:step], work.offsets[step:]
     by_verdict: list[tuple[str, list[int]]] = []
     for offset in done:
         kind = _verdict(consumer, offset in work.failing)
@@ -190,6 +191,11 @@ def _finish_step(consumer: ShareConsumer, out: Outbox) -> None:
         cause = _pronounce(consumer, work.broker, work.partition, work.leader_epoch, offsets, kind, work.failing, out)
     if rest:
         application.todo.appendleft(ShareWork(work.broker, work.partition, work.leader_epoch, rest, work.failing, cause))
+    if application.left >= 0:
+        application.left -= len(done)
+        if application.left == 0:
+            application.todo.clear()
+            application.closing, application.close_cause = True, cause
 
 
 def _verdict(consumer: ShareConsumer, failing: bool) -> str:

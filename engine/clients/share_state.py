@@ -70,7 +70,8 @@ class ShareSession:
 @dataclass(slots=True)
 class ShareApplication:
     """The program around the poll loop. ``todo``: what the last poll returned and is not processed yet, ``step`` how many records the running
-    timer stands for; ``verdicts``: what it has said since that poll. ``worked`` counts all records, for every n-th of them."""
+    timer stands for; ``verdicts``: what it has said since that poll. ``worked`` counts all records, for every n-th of them; after ``left``
+    more it closes (-1: never)."""
 
     state: str = POLLING
     processing_us: int = 0
@@ -78,6 +79,7 @@ class ShareApplication:
     release_every: int = 0
     reject_every: int = 0
     fail_on: str = ""
+    left: int = -1
     todo: deque[ShareWork] = field(default_factory=deque)
     step: int = 0
     worked: int = 0

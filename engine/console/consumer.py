@@ -41,10 +41,13 @@ FORMATTER = {"print.timestamp": "false", "print.partition": "false", "print.offs
              "key.separator": "\t", "null.literal": "null", "headers.separator": ","}  # fmt: skip
 MAX_LINES_PER_POLL = 1_000
 """A screen's worth and more; what exceeds it is counted but not printed."""
+TOOL = "org.apache.kafka.tools.consumer.ConsoleConsumer"
 
 
 class ConsumerJob(Job, HasCursor):
     """The running tool; it ends after ``--max-messages``, after ``--timeout-ms`` without a record, or by Ctrl-C."""
+
+    tool = TOOL
 
     def __init__(self, lab: Lab, options: Options) -> None:
         super().__init__()
@@ -74,7 +77,7 @@ class ConsumerJob(Job, HasCursor):
                 )
         configs.setdefault("auto.offset.reset", "latest")
         if options.has("group"):
-            configs["group.id"] = _group(options, configs)
+            configs["group.id"] = group_of(options, configs, OPTIONS)
         topics = [] if options.has("partition") else [self.topic]
         self.client, again = client_name(lab, CLIENT, configs, topics)
         self.ask(c.StartNode(self.client) if again else c.CreateConsumer(self.client, topics, configs))
@@ -94,7 +97,7 @@ class ConsumerJob(Job, HasCursor):
         if self.done:
             return
         self.say(
-            f"{self.began} ERROR Unknown error when running consumer:  (org.apache.kafka.tools.consumer.ConsoleConsumer)",
+            f"{self.began} ERROR Unknown error when running consumer:  ({self.tool})",
             config_exception(error),
         )
         if not self.started or self.closing:
@@ -120,7 +123,7 @@ class ConsumerJob(Job, HasCursor):
         for happening in news(lab, self):
             event = happening.event
             if isinstance(event, e.ConsumerFailed) and event.consumer == self.client and "NoOffset" in event.error:
-                self.say(*_terminating(lab, f"org.apache.kafka.clients.consumer.{event.error}"))
+                self.say(*terminating(lab, f"org.apache.kafka.clients.consumer.{event.error}", self.tool))
                 self._end()
                 return
             if isinstance(event, e.ConsumerFailed) and event.consumer == self.client:
@@ -141,7 +144,7 @@ class ConsumerJob(Job, HasCursor):
         if self.left == 0:
             self._end()
         elif 0 <= self.timeout_us <= lab.now_us - self.waiting_since_us:
-            self.say(*_terminating(lab, "org.apache.kafka.common.errors.TimeoutException"))
+            self.say(*terminating(lab, "org.apache.kafka.common.errors.TimeoutException", self.tool))
             self._end()
 
     def _print(self, lab: Lab, event: e.RecordsConsumed, printed: int) -> int:
@@ -154,7 +157,7 @@ class ConsumerJob(Job, HasCursor):
             self.count += 1
             printed += 1
             if printed <= MAX_LINES_PER_POLL:
-                self.say(self._format(partition, record))
+                self.say(self.format(partition, record))
         return printed
 
     def _end(self) -> None:
@@ -163,8 +166,8 @@ class ConsumerJob(Job, HasCursor):
         self.closing = True
         self.ask(c.CloseClient(self.client))
 
-    def _format(self, partition: TopicPartition, record: Record) -> str:
-        """Kafka's ``DefaultMessageFormatter``."""
+    def format(self, partition: TopicPartition, record: Record, deliveries: int = 0) -> str:
+        """Kafka's ``DefaultMessageFormatter``; only records of share groups have a delivery count."""
         wanted = {name.removeprefix("print.") for name, value in self.formatter.items() if value.strip().lower() == "true"}
         null = self.formatter["null.literal"]
         pieces = []
@@ -174,7 +177,10 @@ class ConsumerJob(Job, HasCursor):
             pieces.append(f"Partition:{partition.partition}")
         if "offset" in wanted:
             pieces.append(f"Offset:{record.offset}")
-        pieces += [f"{name.capitalize()}:NOT_PRESENT" for name in ("delivery", "epoch") if name in wanted]
+        if "delivery" in wanted:
+            pieces.append(f"Delivery:{deliveries or 'NOT_PRESENT'}")
+        if "epoch" in wanted:
+            pieces.append("Epoch:NOT_PRESENT")
         if "headers" in wanted:
             headers = [f"{name}:{_text(value, null)}" for name, value in record.headers]
             pieces.append(self.formatter["headers.separator"].join(headers) or "NO_HEADERS")
@@ -185,9 +191,8 @@ class ConsumerJob(Job, HasCursor):
         return self.formatter["key.separator"].join(pieces)
 
 
-def _terminating(lab: Lab, exception: str) -> list[str]:
-    where = "(org.apache.kafka.tools.consumer.ConsoleConsumer)"
-    return [f"{log_time(lab)} ERROR Error processing message, terminating consumer process:  {where}", exception]
+def terminating(lab: Lab, exception: str, tool: str) -> list[str]:
+    return [f"{log_time(lab)} ERROR Error processing message, terminating consumer process:  ({tool})", exception]
 
 
 def _text(content: bytes | None, null: str) -> str:
@@ -208,7 +213,7 @@ def _offset(options: Options) -> int | None:
     )
 
 
-def _group(options: Options, configs: dict[str, str]) -> str:
+def group_of(options: Options, configs: dict[str, str], known: tuple[Option, ...]) -> str:
     """The tool looks for all the names that were given. Raises UsageError where they differ."""
     name = options.text("group")
     if configs.get("group.id", name) != name:
@@ -216,7 +221,7 @@ def _group(options: Options, configs: dict[str, str]) -> str:
             "The group ids provided in different places (directly using '--group', via '--consumer-property', or via "
             "'--consumer.config') do not match. "
             f"Detected group ids: '{configs['group.id'][:80]}', '{name[:80]}'",
-            *usage(OPTIONS),
+            *usage(known),
         )
     return name
 

@@ -211,6 +211,8 @@ def _share_consumer(command: c.CreateShareConsumer) -> str:
         words += ["--group", configs.pop("group.id")]
     if command.reject_every == 1 or command.release_every == 1:
         words.append("--reject" if command.reject_every == 1 else "--release")
+    if command.stop_after:
+        words += ["--max-messages", str(command.stop_after)]
     configs.pop("share.acknowledgement.mode", None)  # it always says what it thinks of each record
     return shlex.join([*words, *_client_options(configs)])
 

@@ -18,6 +18,7 @@ from engine.console import (
     quorum,
     reassign,
     records,
+    share_consumer,
     share_groups,
     topics,
     transactions,
@@ -40,6 +41,7 @@ TOOLS: dict[str, Callable[[Lab, list[str]], Job]] = {
     transactions.NAME: transactions.run,
     dump_log.NAME: dump_log.run,
     perf.NAME: perf.run,
+    share_consumer.NAME: share_consumer.run,
     share_groups.NAME: share_groups.run,
 }
 READERS: dict[str, Callable[[Lab, list[str], Files], Job]] = {
@@ -55,6 +57,7 @@ HELP = [
     "  kafka-topics.sh                create, alter, describe, delete and list topics",
     "  kafka-console-producer.sh      send lines as records; end with Ctrl-D, or feed it:  … --topic orders <<< 'hello'",
     "  kafka-console-consumer.sh      print records; --from-beginning, --max-messages 3, stop with Ctrl-C",
+    "  kafka-console-share-consumer.sh  the same as a member of a share group: --topic orders --group pool, --release, --reject",
     "  kafka-configs.sh               describe and alter the configuration of topics, brokers, users, clients",
     "  kafka-leader-election.sh       elect preferred or unclean leaders",
     "  kafka-metadata-quorum.sh       describe --status or describe --replication",

@@ -85,11 +85,13 @@ class SetProcessing(Instruction, frozen=True, gc=False, tag=True):
 
 class SetVerdicts(Instruction, frozen=True, gc=False, tag=True):
     """What the application of a share consumer thinks of its records: it releases every ``release_every``-th, rejects every
-    ``reject_every``-th (0: none), and fails each time at those whose value contains ``fail_on`` ("": at none)."""
+    ``reject_every``-th (0: none), and fails each time at those whose value contains ``fail_on`` ("": at none). It closes after
+    ``stop_after`` records (0: never; None: as it was told before)."""
 
     release_every: int = 0
     reject_every: int = 0
     fail_on: str = ""
+    stop_after: int | None = None
 
 
 class CommitOffsets(Instruction, frozen=True, gc=False, tag=True):

@@ -180,7 +180,8 @@ def _share_consumer(command: c.CreateShareConsumer) -> str:
     where = f" on {', '.join(command.topics)}" if command.topics else ""
     slow = f", {command.processing_ms:,} ms per record" if command.processing_ms else ""
     says = _says(command)
-    return f"start share consumer {command.name} of group {group}{where}{slow}{f', {says}' if says else ''}"
+    until = f", up to {plural(command.stop_after, 'record')}" if command.stop_after else ""
+    return f"start share consumer {command.name} of group {group}{where}{slow}{f', {says}' if says else ''}{until}"
 
 
 def _says(command: c.CreateShareConsumer | c.SetVerdicts) -> str:

@@ -41,6 +41,13 @@ SAMPLES: list[tuple[Command, str, str]] = [
         "",
     ),
     (
+        c.CreateShareConsumer(
+            "app", ["orders"], {"group.id": "pool", "share.acknowledgement.mode": "explicit"}, reject_every=1, stop_after=3
+        ),
+        "start share consumer app of group pool on orders, rejecting every record, up to 3 records",
+        "kafka-console-share-consumer.sh --topic orders --group pool --reject --max-messages 3",
+    ),
+    (
         c.SetVerdicts("app", reject_every=1),
         "let app go on rejecting every record",
         "consumer.acknowledge(record, AcknowledgeType.REJECT);    // for some records, in app: no tool does this",
