@@ -61,6 +61,11 @@ class Deliveries:
             self.in_hand.get(event.consumer, {}).pop(row.record_id, None)
             _count(row, group, event_id)
 
+    def judged(self, event: e.ShareRecordsProcessed, row: Delivered, event_id: int) -> None:
+        """In a share group only what was accepted is done; an attempt that failed does not count."""
+        if event.verdict == "accept":
+            _count(row, event.group, event_id)
+
     def ended(self, consumer: str, event_id: int) -> Iterable[Delivered]:
         """The process is gone, and with it what it had in hand. Returns the rows concerned."""
         self.slow.pop(consumer, None)

@@ -400,14 +400,23 @@ def _send_refused(ledger: LedgerTracker, happening: Happening, event: e.SendRefu
     )  # fmt: skip
 
 
-def _consumed(ledger: LedgerTracker, happening: Happening, event: e.RecordsConsumed) -> None:
+def _consumed(ledger: LedgerTracker, happening: Happening, event: e.RecordsConsumed | e.ShareRecordsDelivered) -> None:
     part = ledger.part(event.topic, event.partition)
     for offset in range(event.first_offset, event.last_offset + 1):
         for row in part.by_offset.get((offset, event.leader_epoch), ()):
             if event.consumer not in row.readers:
                 row.readers.append(event.consumer)
             row.delivered_event = row.delivered_event or happening.id
-            ledger.deliveries.consumed(event, row, happening.id)
+            if isinstance(event, e.RecordsConsumed):
+                ledger.deliveries.consumed(event, row, happening.id)
+            part.unsettled[row.record_id] = row
+
+
+def _judged(ledger: LedgerTracker, happening: Happening, event: e.ShareRecordsProcessed) -> None:
+    part = ledger.part(event.topic, event.partition)
+    for offset in range(event.first_offset, event.last_offset + 1):
+        for row in part.by_offset.get((offset, event.leader_epoch), ()):
+            ledger.deliveries.judged(event, row, happening.id)
             part.unsettled[row.record_id] = row
 
 
@@ -465,6 +474,8 @@ _HANDLERS: dict[type[Event], Callable[[LedgerTracker, Happening, Any], None]] = 
     e.SendRefused: _send_refused,
     e.RecordsConsumed: _consumed,
     e.RecordsProcessed: _processed,
+    e.ShareRecordsDelivered: _consumed,
+    e.ShareRecordsProcessed: _judged,
     e.CommitCompleted: _committed,
     e.PartitionsAssigned: lambda ledger, happening, event: ledger.deliveries.assigned(event),
     e.ProcessingSet: lambda ledger, happening, event: ledger.deliveries.paced(event),

@@ -271,3 +271,39 @@ def test_what_a_log_holds_follows_its_epochs() -> None:
 def test_every_fate_is_counted_even_at_zero() -> None:
     assert tuple(ledger(new_lab()).totals) == FATES
     assert limits.MAX_LEDGER_ROWS >= 1_000
+
+
+def share(lab: Lab, *names: str, **more: str) -> None:
+    lab.submit(c.AlterConfig("group", "pool", {"share.auto.offset.reset": "earliest"}))
+    wait(lab, 0.5)
+    for name in names:
+        configs = {"group.id": "pool", **{key.replace("_", "."): value for key, value in more.items()}}
+        lab.submit(
+            c.CreateShareConsumer(name, ["orders"], configs, 500, fail_on="bad" if "share_acknowledgement_mode" in more else "")
+        )
+    wait(lab, 12)
+
+
+def test_an_attempt_of_a_share_group_that_failed_does_not_double_a_record() -> None:
+    lab = new_lab()
+    share(lab, "one", "two", share_acknowledgement_mode="explicit")
+    lab.submit(c.Produce("orders", "bad"))
+    lab.submit(c.Produce("orders", "good"))
+    wait(lab, 6)
+    (bad, good) = ledger(lab).rows
+    assert set(bad.readers) | set(good.readers) <= {"one", "two"}
+    assert fates(lab) == {"delivered": 2}
+
+
+def test_a_record_of_a_share_group_whose_lock_ran_out_is_doubled() -> None:
+    lab = new_lab()
+    share(lab, "one")
+    lab.submit(c.Produce("orders", "x"))
+    wait(lab, 0.3)
+    lab.submit(c.PauseNode("one"))
+    share(lab, "two")
+    wait(lab, 22)
+    lab.submit(c.ResumeNode("one"))
+    wait(lab, 3)
+    (row,) = ledger(lab).rows
+    assert (row.fate, row.doubled, sorted(row.readers)) == ("doubled", ("pool",), ["one", "two"])
