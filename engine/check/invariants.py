@@ -81,6 +81,7 @@ class Oracle:
             ev.ReplicaTruncated: self._truncated,
             ev.ProduceAcknowledged: self._acknowledged,
             ev.RecordsConsumed: self._consumed,
+            ev.ShareRecordsDelivered: self._consumed,
             ev.PowerLost: self._power_lost,
             ev.NodeStarted: self._restarted,
             ev.DiskWiped: lambda event: self._taint(event.name, "a wiped disk"),
@@ -202,7 +203,7 @@ class Oracle:
                     f"{partition}: offset {event.last_offset} acknowledged with acks=all, committed is only {known.high_watermark}",
                 )
 
-    def _consumed(self, event: ev.RecordsConsumed) -> None:
+    def _consumed(self, event: ev.RecordsConsumed | ev.ShareRecordsDelivered) -> None:
         known = self.state(place(event.topic, event.partition))
         if event.last_offset >= known.high_watermark and not known.licences:
             self.fail(

@@ -30,6 +30,7 @@ PRODUCER = "kafka.producer:type=producer-metrics,name="
 GROUP_COORDINATOR = "kafka.server:type=group-coordinator-metrics,name="
 CLEANER = "kafka.log:type=LogCleaner,name="
 CONSUMER = "kafka.consumer:type=consumer-fetch-manager-metrics,name="
+SHARE_CONSUMER = "kafka.consumer:type=consumer-share-fetch-manager-metrics,name="
 
 
 class Bucket(msgspec.Struct, frozen=True, gc=False):
@@ -193,6 +194,10 @@ def _consumed(tracker: MetricsTracker, at_us: int, event: e.RecordsConsumed) -> 
     tracker.count(f"{CONSUMER}records-consumed-rate,client-id={event.consumer}", event.record_count)
 
 
+def _share_consumed(tracker: MetricsTracker, at_us: int, event: e.ShareRecordsDelivered) -> None:
+    tracker.count(f"{SHARE_CONSUMER}records-consumed-rate,client-id={event.consumer}", event.record_count)
+
+
 def _gone(tracker: MetricsTracker, at_us: int, event: e.NodeKilled | e.NodeStopped) -> None:
     if any(name == event.name for name, _ in tracker.sent_at):
         tracker.sent_at = {key: sent for key, sent in tracker.sent_at.items() if key[0] != event.name}
@@ -214,6 +219,7 @@ _OBSERVE: dict[type[Event], Callable[[MetricsTracker, int, Any], None]] = {
     e.RecordsAcknowledged: _acknowledged,
     e.RecordsFailed: _failed,
     e.RecordsConsumed: _consumed,
+    e.ShareRecordsDelivered: _share_consumed,
     e.NodeKilled: _gone,
     e.NodeStopped: _gone,
 }
@@ -257,7 +263,8 @@ def measure(
     found[REPLICA_MANAGER + "PartitionCount"] = sum(node.replica_count for node in alive)
     for name, consumer in consumers.items():
         lags = [position.lag for position in consumer.positions if position.lag >= 0]
-        found[f"{CONSUMER}records-lag-max,client-id={name}"] = max(lags, default=0)
+        if consumer.share is None:
+            found[f"{CONSUMER}records-lag-max,client-id={name}"] = max(lags, default=0)
     found.update(tracker.gauges)
     _client_gauges(found, tracker, producers, consumers)
     for name, latency_us in tracker.latency_avg_us.items():
