@@ -335,15 +335,28 @@ function groupEntries(name, lab) {
     { label: "Show the group", run: () => lab.openGroup(name) },
     {
       label: "A consumer more…",
-      form: "CreateConsumer",
+      form: group.type === "share" ? "CreateShareConsumer" : "CreateConsumer",
       preset: { group_id: name, ...(topic ? { topics: topic } : {}) },
     },
     {
       label: "Describe it in the console",
-      run: () => lab.runLine(`kafka-consumer-groups.sh --describe --group ${name}`),
+      run: () =>
+        lab.runLine(`kafka-${group.type === "share" ? "share" : "consumer"}-groups.sh --describe --group ${name}`),
     },
   ];
+  if (group.type === "share")
+    entries.push({
+      label: "Settings of the group…",
+      form: "AlterConfig",
+      preset: { resource_type: "group", resource_name: name, set: "share.auto.offset.reset=earliest" },
+    });
   if (group.members.length) return entries;
+  if (group.type === "share")
+    return [
+      ...entries,
+      { label: "", rule: true },
+      { label: "Delete the group", command: { type: "DeleteGroup", group: name } },
+    ];
   entries.push(
     { label: "", rule: true },
     {
@@ -389,6 +402,7 @@ const clientId = (client) => client.configs["client.id"] || client.name;
 function consumerEntries(name, view) {
   const consumer = view.consumers[name];
   const at = consumer.positions[0];
+  if (consumer.share || view.nodes[name]?.kind === "share-consumer") return shareConsumerEntries(name, consumer);
   return [
     {
       label: consumer.paused ? "Resume reading" : "Pause reading",
@@ -406,6 +420,29 @@ function consumerEntries(name, view) {
       form: "AlterQuota",
       preset: { client_id: clientId(consumer), quota: "consumer_byte_rate" },
     },
+    { label: "Close", command: { type: "CloseClient", name } },
+  ];
+}
+
+/** @param {string} name @param {any} consumer @returns {Entry[]} */
+function shareConsumerEntries(name, consumer) {
+  const { release_every, reject_every, fail_on, mode } = consumer.share ?? {};
+  return [
+    {
+      label: "Processing time…",
+      form: "SetProcessing",
+      preset: { name, processing_ms: consumer.processing_ms || 1000 },
+    },
+    ...(mode === "explicit"
+      ? [
+          {
+            label: "Release, reject, fail…",
+            form: "SetVerdicts",
+            preset: { name, release_every, reject_every, fail_on },
+          },
+        ]
+      : []),
+    { label: "Quota…", form: "AlterQuota", preset: { client_id: clientId(consumer), quota: "consumer_byte_rate" } },
     { label: "Close", command: { type: "CloseClient", name } },
   ];
 }

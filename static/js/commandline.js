@@ -67,6 +67,10 @@ export function cli(c) {
     case "CreateProducer":
     case "CreateConsumer":
       return `${c.type === "CreateProducer" ? "new KafkaProducer" : "new KafkaConsumer"}({${settings(c.configs).join(", ")}})`;
+    case "CreateShareConsumer":
+      return `new KafkaShareConsumer({${settings(c.configs).join(", ")}})`;
+    case "SetVerdicts":
+      return `consumer.acknowledge(record, …)   // in ${c.name}`;
     case "Produce":
       return `${c.count > 1 ? `for n in $(seq 0 ${c.count - 1}); do ` : ""}echo ${c.key ? `'${c.key}:${c.value}'` : `'${c.value ?? ""}'`} | kafka-console-producer.sh ${AT} --topic ${c.topic}${c.key ? " --property parse.key=true --property key.separator=:" : ""}${c.count > 1 ? "; done" : ""}`;
     case "StartWorkload":

@@ -46,6 +46,21 @@ const OPERATIONS = [
   "all",
 ];
 
+/** What the application of a share consumer says of its records, with explicit acknowledgement. @type {Field[]} */
+const VERDICTS = [
+  {
+    name: "release_every",
+    label: "Release every n-th",
+    kind: "number",
+    value: 0,
+    min: 0,
+    max: 1000,
+    hint: "explicit only; 0: none",
+  },
+  { name: "reject_every", label: "Reject every n-th", kind: "number", value: 0, min: 0, max: 1000 },
+  { name: "fail_on", label: "Fail at records with", value: "", hint: "in their value; explicit only" },
+];
+
 /** @type {Record<string, Form>} */
 export const FORMS = {
   Produce: {
@@ -91,7 +106,7 @@ export const FORMS = {
     title: "Alter configuration",
     submit: "Apply",
     fields: [
-      { name: "resource_type", label: "Of", kind: "select", options: () => ["topic", "broker"] },
+      { name: "resource_type", label: "Of", kind: "select", options: () => ["topic", "broker", "group"] },
       { name: "resource_name", label: "Name", hint: "a broker’s number, or empty for all brokers" },
       { name: "set", label: "Set", kind: "pairs", value: "", hint: "one per line, such as min.insync.replicas=2" },
       { name: "remove", label: "Back to the default", kind: "list", value: "", hint: "names, one per line" },
@@ -185,6 +200,55 @@ export const FORMS = {
       },
       { name: "configs", label: "Settings", kind: "pairs", value: "auto.offset.reset=earliest" },
     ],
+  },
+  CreateShareConsumer: {
+    title: "Create a share consumer",
+    submit: "Create",
+    fields: [
+      {
+        name: "name",
+        label: "Name",
+        value: (/** @type {any} */ view) => free(machines(view), "worker-1", "worker-2", "worker-3", "worker-4"),
+      },
+      {
+        name: "topics",
+        label: "Topics",
+        kind: "list",
+        value: (/** @type {any} */ view) => own(view)[0] ?? "",
+        hint: "one per line",
+      },
+      {
+        name: "group_id",
+        label: "Share group",
+        value: "workers",
+        config: "group.id",
+        hint: "begins at the end of the log, unless share.auto.offset.reset of the group says earliest",
+      },
+      {
+        name: "mode",
+        label: "Acknowledgement",
+        kind: "select",
+        options: () => ["implicit", "explicit"],
+        config: "share.acknowledgement.mode",
+        hint: "implicit: the next poll accepts everything",
+      },
+      {
+        name: "processing_ms",
+        label: "Processing per record, ms",
+        kind: "number",
+        value: 0,
+        min: 0,
+        max: 3600000,
+        hint: "a lock lasts 30 s",
+      },
+      ...VERDICTS,
+      { name: "configs", label: "Settings", kind: "pairs", value: "" },
+    ],
+  },
+  SetVerdicts: {
+    title: "What its application says",
+    submit: "Apply",
+    fields: [{ name: "name", label: "Share consumer" }, ...VERDICTS],
   },
   SetProcessing: {
     title: "Processing time",
@@ -460,7 +524,11 @@ export function build(type, read) {
 }
 
 /** @type {Record<string, string>} what a field means that is left as it is */
-const DEFAULTS = { "group.protocol": "classic", "isolation.level": "read_uncommitted" };
+const DEFAULTS = {
+  "group.protocol": "classic",
+  "isolation.level": "read_uncommitted",
+  "share.acknowledgement.mode": "implicit",
+};
 
 /** Without a group there is no protocol and no assignor; the broker's own assignor is no client's. @param {Record<string, string>} configs */
 function withoutGroup(configs) {

@@ -40,8 +40,7 @@ class LabPage:
         self.page.get_by_role("button", name="Produce…").first.click()
         dialog = self.page.get_by_role("dialog")
         dialog.get_by_label("How many").fill(str(count))
-        for name, value in fields.items():
-            dialog.locator(f'[name="{name}"]').fill(value)
+        self._fill(dialog, fields)
         dialog.get_by_role("button", name="Send").click()
         expect(dialog).to_be_hidden()
 
@@ -54,14 +53,22 @@ class LabPage:
         self.page.get_by_role("button", name="+ Consumer", exact=True).click()
         self._create(name=name, topics=topics, **fields)
 
-    def _create(self, **fields: str) -> None:
-        dialog = self.page.get_by_role("dialog")
+    def create_share_consumer(self, name: str, topics: str, **fields: str) -> None:
+        """``fields`` by their names, such as ``group_id``, ``mode`` and ``fail_on``."""
+        self.page.get_by_role("button", name="+ Share consumer", exact=True).click()
+        self._create(name=name, topics=topics, **fields)
+
+    def _fill(self, dialog: Locator, fields: dict[str, str]) -> None:
         for name, value in fields.items():
             control = dialog.locator(f'[name="{name}"]')
             if control.evaluate("control => control.tagName") == "SELECT":
                 control.select_option(value)
             else:
                 control.fill(value)
+
+    def _create(self, **fields: str) -> None:
+        dialog = self.page.get_by_role("dialog")
+        self._fill(dialog, fields)
         dialog.get_by_role("button", name="Create").click()
         expect(dialog).to_be_hidden()
 

@@ -147,3 +147,34 @@ def test_two_futures_of_the_free_lab_are_compared_with_ledgers_groups_and_metric
         expect(page.locator(side).get_by_role("table", name="Groups")).to_contain_text("readers")
         expect(page.locator(side).get_by_role("table", name="Delivery ledger")).to_be_visible()
     expect(page.locator("#twin-right td.differs").first).to_be_visible()
+
+
+def share_group(lab: LabPage, **fields: str) -> Locator:
+    """Three members of a share group on the one partition of ``jobs``; returns the view of groups."""
+    lab.run_line("kafka-topics.sh --create --topic jobs --partitions 1 --replication-factor 3", "Created topic jobs")
+    for number in (1, 2, 3):
+        lab.create_share_consumer(f"worker-{number}", "jobs", group_id="pool", **fields)
+    lab.speed("10×")
+    view = lab.show("Groups")
+    for number in (1, 2, 3):
+        expect(owned(view, f"worker-{number}")).to_have_count(1, timeout=PATIENCE_MS)
+    return view
+
+
+def test_a_share_group_shares_the_records_of_one_partition_and_gives_a_poisonous_one_up(lab: LabPage) -> None:
+    view = share_group(lab, mode="explicit", processing_ms="800", fail_on="poison")
+    expect(view.locator(".fact").filter(has_text="share group")).to_have_count(1)
+    lab.show("Cluster")
+    lab.speed("1×")
+    for value in ("one", "two", "poison", "four", "five"):
+        lab.produce(1, topic="jobs", value=value)
+    lab.show("Groups")
+    expect(view.locator(".runs .run.acquired")).not_to_have_count(0)
+    expect(view.locator(".runs .run b").first).to_have_text(re.compile("[2-5]×"), timeout=PATIENCE_MS)
+    lab.speed("10×")
+    expect(view.locator(".flight-table tbody tr td").first).to_have_text("5", timeout=PATIENCE_MS)
+    expect(view.locator(".stopped b")).to_have_text("0")
+    lab.show("Cluster")
+    given_up = lab.events("ShareAcknowledged").filter(has_text="given up").first
+    given_up.locator(".why").click()
+    expect(lab.page.locator("#why .root").filter(has_text="poison")).to_be_visible()

@@ -58,6 +58,7 @@ export function create(root, lab) {
         h("h3.band-name", { key: "h" }, "Consumers"),
         Object.values(view.consumers).map((consumer) => consumerChip(view, consumer)),
         h("button.ghost", { key: "+", type: "button", on: { click: makeConsumer } }, "+ Consumer"),
+        h("button.ghost", { key: "+s", type: "button", on: { click: makeSharer } }, "+ Share consumer"),
       ]),
       h("div.band.quorum", { key: "controllers" }, [
         h("h3.band-name", { key: "h" }, "Controllers"),
@@ -68,6 +69,7 @@ export function create(root, lab) {
 
   const makeProducer = () => lab.actions.open("CreateProducer", {});
   const makeConsumer = () => lab.actions.open("CreateConsumer", {});
+  const makeSharer = () => lab.actions.open("CreateShareConsumer", {});
   const makeTopic = () => lab.actions.open("CreateTopic", {});
   const produce = () => lab.actions.open("Produce", {});
   return { draw };
@@ -221,11 +223,29 @@ function membership(view, consumer) {
   if (!group) return null;
   const busy = consumer.application === "processing" && consumer.in_hand > 0;
   return [
-    h("span.setting", { key: "group" }, `${group.group} ${group.state === "stable" ? "" : group.state}`),
+    h(
+      "span.setting",
+      { key: "group" },
+      `${consumer.share ? "shares " : ""}${group.group} ${group.state === "stable" ? "" : group.state}`,
+    ),
     busy
       ? h("span.count", { key: "busy" }, `works on ${consumer.in_hand}, ${span(consumer.since_poll_us)} since poll`)
       : null,
     group.error ? h("span.count.tone-offline", { key: "err" }, group.error) : null,
+    consumer.share
+      ? h(
+          "span.count",
+          { key: "says" },
+          [
+            `${consumer.share.accepted} accepted`,
+            consumer.share.released ? `${consumer.share.released} released` : "",
+            consumer.share.rejected ? `${consumer.share.rejected} rejected` : "",
+            consumer.share.refused ? `${consumer.share.refused} too late` : "",
+          ]
+            .filter(Boolean)
+            .join(", "),
+        )
+      : null,
     consumer.application === "crashed" ? h("span.count.tone-offline", { key: "crash" }, "its application ended") : null,
     consumer.throttled_until_us > view.now_us ? h("span.count.tone-lagging", { key: "thr" }, "throttled") : null,
   ];

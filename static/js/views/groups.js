@@ -4,6 +4,7 @@ import { clockText, h, render, span, spoken } from "../dom.js";
 import { mark } from "../objects.js";
 import { drawMachine, GROUPS } from "./machine.js";
 import { chart, keepFitting } from "./plot.js";
+import { inFlight, settledOrNot, unsettled } from "./shares.js";
 
 const WINDOW_US = 120_000_000;
 const TOGETHER_US = 10_000_000;
@@ -28,18 +29,16 @@ export function create(root, lab) {
     if (!view) return;
     const groups = Object.values(view.groups ?? {});
     const group = groups.find(({ id }) => id === chosen) ?? groups[0];
-    const label = "+ Consumer in a group";
-    const join = h(
-      "button.button.small",
-      {
-        key: "+",
-        type: "button",
-        on: {
-          click: () => lab.actions.open("CreateConsumer", { group_id: group?.id ?? "readers", ...like(view, group) }),
-        },
-      },
-      label,
-    );
+    const shared = group?.type === "share";
+    const join = [
+      shared ? null : adder("+ Consumer in a group", "CreateConsumer", { group_id: group?.id ?? "readers" }),
+      shared || !group ? adder("+ Share consumer", "CreateShareConsumer", { group_id: group?.id ?? "workers" }) : null,
+    ];
+    /** @param {string} label @param {string} form @param {any} preset */
+    function adder(label, form, preset) {
+      const click = () => lab.actions.open(form, { ...preset, ...like(view, group) });
+      return h("button.button.small", { key: label, type: "button", on: { click } }, label);
+    }
     if (!group) {
       lag(null);
       render(top, [
@@ -47,7 +46,7 @@ export function create(root, lab) {
         h(
           "p.empty",
           { key: "none" },
-          "No group yet, or none whose coordinator answers. Consumers with the same group.id share the partitions of what they subscribe to.",
+          "No group yet, or none whose coordinator answers. Consumers with the same group.id share out the partitions of what they subscribe to; share consumers share the records in each.",
         ),
       ]);
       render(foot, []);
@@ -85,12 +84,15 @@ export function create(root, lab) {
           group.state,
           `State of ${group.id}`,
         ),
-        stopped(view, group),
+        shared ? settledOrNot(group) : stopped(view, group),
       ]),
-      h("div.group-body", { key: "body" }, [matrix(view, group), strip(view, group)]),
+      h("div.group-body", { key: "body" }, [
+        matrix(view, group),
+        shared ? inFlight(group, (consumer) => members(group).indexOf(consumer)) : strip(view, group),
+      ]),
     ]);
     lag(group);
-    render(foot, history(group));
+    render(foot, shared ? [] : history(group));
   }
 
   /** Curves of lag: each partition that the group has committed, the most behind first. @param {any} group */
@@ -158,6 +160,8 @@ function like(view, group) {
   const member = group?.members.find((/** @type {any} */ one) => view.consumers[one.consumer]?.group);
   const configs = member ? view.consumers[member.consumer].configs : null;
   if (!configs) return {};
+  if (group.type === "share")
+    return { topics: member.topics.join("\n"), mode: configs["share.acknowledgement.mode"] ?? "implicit" };
   const assignors = (configs["partition.assignment.strategy"] ?? "").split(",");
   const short = /\.(Range|RoundRobin|Sticky|CooperativeSticky)Assignor$/.exec(assignors[0])?.[1] ?? "";
   const names = { Range: "range", RoundRobin: "roundrobin", Sticky: "sticky", CooperativeSticky: "cooperative-sticky" };
@@ -180,6 +184,9 @@ export function facts(group) {
       : `epoch ${group.epoch}${group.assignment_epoch >= 0 ? `, target of epoch ${group.assignment_epoch}` : ""}`,
     `coordinator: broker ${group.coordinator}`,
     lags.length ? `lag ${total}` : null,
+    group.type === "share"
+      ? `lag ${group.share_partitions.reduce((/** @type {number} */ sum, /** @type {any} */ part) => sum + unsettled(part), 0)}`
+      : null,
   ].filter(Boolean);
 }
 
@@ -242,7 +249,7 @@ function partitionsOf(view, group) {
       for (const number of Object.keys(view.topics[topic]?.partitions ?? {})) found.add(`${topic}-${number}`);
     for (const name of [...member.partitions, ...member.target]) found.add(name);
   }
-  for (const at of group.offsets) found.add(`${at.topic}-${at.partition}`);
+  for (const at of [...group.offsets, ...group.share_partitions]) found.add(`${at.topic}-${at.partition}`);
   return [...found].sort(byPlace);
 }
 
@@ -289,7 +296,7 @@ function matrix(view, group) {
                   h(
                     "td",
                     { key: `p ${place}`, class: owned.has(place) ? "" : "tone-offline" },
-                    owned.has(place) ? "" : h("span", { title: "nobody owns it" }, "✕"),
+                    owned.has(place) ? "" : h("span", { title: "nobody reads it" }, "✕"),
                   ),
                 ),
               ])
@@ -395,7 +402,8 @@ function cell(member, place, status, type, colour) {
       { class: `epoch-${colour % 6}`, title: `${member.consumer} is to give up ${place}` },
       "▸",
     );
-  if (has) return h("span.own", { class: `epoch-${colour % 6}`, title: `${member.consumer} owns ${place}` }, "●");
+  const verb = type === "share" ? "reads" : "owns";
+  if (has) return h("span.own", { class: `epoch-${colour % 6}`, title: `${member.consumer} ${verb} ${place}` }, "●");
   if (due) return h("span.own.due", { title: `${member.consumer} is to get ${place}, once it is free` }, "◌");
   return "";
 }

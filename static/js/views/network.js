@@ -11,7 +11,7 @@ export function create(root, lab) {
   function draw() {
     const { view } = lab.store;
     if (!view) return;
-    const order = ["broker", "controller", "producer", "consumer", "admin"];
+    const order = ["broker", "controller", "producer", "consumer", "share-consumer", "admin"];
     const nodes = Object.values(view.nodes).sort(
       (a, b) => order.indexOf(a.kind) - order.indexOf(b.kind) || a.id - b.id,
     );

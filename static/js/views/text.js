@@ -95,9 +95,11 @@ export function create(root, lab) {
         Object.values(view.consumers).map((item) => [
           object(item.name, item.name),
           String(item.consumed),
-          item.positions
-            .map((/** @type {any} */ at) => `${at.topic}-${at.partition} at ${at.position}, lag ${at.lag}`)
-            .join("; "),
+          item.share
+            ? `shares ${item.share.assigned.join(", ") || "nothing yet"}; ${item.share.accepted} accepted, ${item.share.released} released, ${item.share.rejected} rejected`
+            : item.positions
+                .map((/** @type {any} */ at) => `${at.topic}-${at.partition} at ${at.position}, lag ${at.lag}`)
+                .join("; "),
         ]),
       ),
       table(
@@ -148,6 +150,24 @@ export function create(root, lab) {
             String(at.lag),
             at.consumer || "nobody",
           ]),
+        ),
+      ),
+      table(
+        "Records of share groups in flight",
+        ["Partition", "Group", "Offsets", "State", "Deliveries", "Consumer"],
+        Object.values(view.groups ?? {}).flatMap((group) =>
+          group.share_partitions.flatMap((/** @type {any} */ part) =>
+            part.runs
+              .slice(0, 12)
+              .map((/** @type {any} */ run) => [
+                `${part.topic}-${part.partition}`,
+                group.id,
+                `${run.first_offset} to ${run.last_offset}`,
+                run.state,
+                String(run.deliveries),
+                run.consumer,
+              ]),
+          ),
         ),
       ),
       table(
