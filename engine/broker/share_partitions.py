@@ -25,6 +25,7 @@ from engine.broker.timers import ShareLockTimer
 from engine.events import AcquisitionLockExpired, ShareAcknowledged, SharePartitionLoaded
 from engine.messages.base import TopicPartition
 from engine.messages.share_groups import ReadShareGroupStateResponse
+from engine.metadata.durations import duration_ms
 from engine.metadata.group_configs import group_config
 from engine.sim.outbox import Outbox
 
@@ -86,22 +87,9 @@ def _reset_offset(broker: Broker, group_id: str, replica: Replica, now_ms: int) 
     if policy == "earliest":
         return replica.log.log_start_offset
     if policy.startswith("by_duration:"):
-        found = replica.log.offset_for_timestamp(now_ms - duration_ms(policy.removeprefix("by_duration:")))
+        found = replica.log.offset_for_timestamp(now_ms - (duration_ms(policy.removeprefix("by_duration:")) or 0))
         return found.offset if found is not None and found.offset < replica.high_watermark else replica.high_watermark
     return replica.high_watermark
-
-
-def duration_ms(text: str) -> int:
-    """Of an ISO 8601 duration such as P1DT2H3M4.5S, which has been checked."""
-    units = {"D": 86_400_000, "H": 3_600_000, "M": 60_000, "S": 1000}
-    total, digits = 0.0, ""
-    for character in text.removeprefix("P").replace("T", ""):
-        if character in units:
-            total += float(digits) * units[character]
-            digits = ""
-        else:
-            digits += character
-    return int(total)
 
 
 # -- acknowledging ------------------------------------------------------------------------------------------------------------------------

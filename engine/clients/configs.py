@@ -11,22 +11,23 @@ import re
 
 import msgspec
 
+from engine import limits
 from engine.errors import EngineError
+from engine.metadata.durations import duration_ms
 
 INT_MAX = 2**31 - 1
 LONG_MAX = 2**63 - 1
 
-_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,3}))?S)?)?", re.IGNORECASE)
-
 
 class ConfigKey(msgspec.Struct, frozen=True):
-    """One configuration. ``type``: "int", "long", "boolean" or "string". ``allowed`` () means any text."""
+    """One configuration. ``type``: "int", "long", "boolean" or "string". ``allowed`` () means any text; ``any_case``: in capitals, too."""
 
     name: str
     type: str
     default: str
     at_least: int = -(2**63)
     allowed: tuple[str, ...] = ()
+    any_case: bool = False
 
 
 def _keys(*keys: ConfigKey) -> dict[str, ConfigKey]:
@@ -91,7 +92,7 @@ CONSUMER_KEYS = _keys(
     ConfigKey("client.rack", "string", ""),
     ConfigKey("group.id", "string", ""),
     ConfigKey("group.instance.id", "string", ""),
-    ConfigKey("group.protocol", "string", "classic", allowed=("classic", "consumer")),
+    ConfigKey("group.protocol", "string", "classic", allowed=("classic", "consumer"), any_case=True),
     ConfigKey("group.remote.assignor", "string", ""),
     ConfigKey("session.timeout.ms", "int", "45000"),
     ConfigKey("heartbeat.interval.ms", "int", "3000"),
@@ -289,14 +290,10 @@ class ShareConsumerConfig(ClientConfig, frozen=True):
 
 
 def reset_duration_ms(strategy: str) -> int | None:
-    """``by_duration:PT1H`` → 3,600,000 (KIP-1106); None where it is not of that form."""
+    """``by_duration:PT1H`` → 3,600,000 (KIP-1106); None where it is not of that form, which is never negative."""
     kind, _, text = strategy.partition(":")
-    match = _DURATION.fullmatch(text)
-    if kind.lower() != "by_duration" or match is None or not any(match.groups()) or text[-1:] in "tT":
-        return None
-    days, hours, minutes, seconds, fraction = match.groups()
-    whole = ((int(days or 0) * 24 + int(hours or 0)) * 60 + int(minutes or 0)) * 60 + int(seconds or 0)
-    return whole * 1000 + int((fraction or "").ljust(3, "0"))
+    found = duration_ms(text) if kind == "by_duration" else None
+    return found if found is None or found >= 0 else None
 
 
 def _field(name: str) -> str:
@@ -333,6 +330,8 @@ def _parse(given: dict[str, str], keys: dict[str, ConfigKey], client: str) -> di
 def _value(key: ConfigKey, text: str) -> str | int | bool:
     text = text.strip()
     if key.type == "string":
+        if key.any_case:
+            text = text.lower()
         if key.allowed and text not in key.allowed:
             raise _invalid(key.name, text[:80], f"String must be one of: {', '.join(key.allowed)}")
         return text
@@ -351,7 +350,15 @@ def _value(key: ConfigKey, text: str) -> str | int | bool:
 
 
 def _settle_group(values: dict[str, str | int | bool], given: dict[str, str]) -> None:
-    """``ConsumerConfig.postProcessParsedConfig`` and ``Heartbeat``: what does not go together in a group."""
+    """``ConsumerConfig.postProcessParsedConfig``, the constructors of both consumers and ``Heartbeat``: what does not go together in a
+    group."""
+    if "group.instance.id" in given:
+        _check_instance_id(str(values["group.instance.id"]))
+    if "group.id" in given and not values["group.id"]:
+        raise EngineError(
+            "The configured group.id should not be an empty string or whitespace (InvalidGroupIdException).",
+            field="group.id", code="INVALID_GROUP_ID",
+        )  # fmt: skip
     if not values["group.id"]:
         if values["enable.auto.commit"] and "enable.auto.commit" in given:
             raise EngineError(
@@ -368,10 +375,25 @@ def _settle_group(values: dict[str, str | int | bool], given: dict[str, str]) ->
             raise EngineError(
                 f"{name} cannot be set when group.protocol={protocol.upper()}", field=name, code="INVALID_CONFIG"
             )  # fmt: skip
-    if int(values["heartbeat.interval.ms"]) >= int(values["session.timeout.ms"]):
+    if values["group.id"] and int(values["heartbeat.interval.ms"]) >= int(values["session.timeout.ms"]):
         raise EngineError(
             "Heartbeat must be set lower than the session timeout", field="heartbeat.interval.ms", code="INVALID_CONFIG"
         )
+
+
+def _check_instance_id(instance_id: str) -> None:
+    """``ConfigDef.NonEmptyString`` and ``JoinGroupRequest.validateGroupInstanceId``: it is made like a topic's name."""
+    if not instance_id:
+        raise _invalid("group.instance.id", "", "String must be non-empty")
+    if instance_id in (".", ".."):
+        why = f"'{instance_id}' is not allowed"
+    elif len(instance_id) > limits.MAX_TOPIC_NAME:
+        why = f"the length of '{instance_id[:80]}…' is longer than the max allowed length {limits.MAX_TOPIC_NAME}"
+    elif not re.fullmatch(r"[a-zA-Z0-9._-]+", instance_id):
+        why = f"'{instance_id[:80]}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+    else:
+        return
+    raise EngineError(f"Group instance id is invalid: {why}", field="group.instance.id", code="INVALID_CONFIG")
 
 
 def _assignors(text: str) -> tuple[str, ...]:
@@ -405,7 +427,7 @@ def _settle_idempotence(values: dict[str, str | int | bool], asked_for: bool) ->
     in_flight = values["max.in.flight.requests.per.connection"]
     if int(in_flight) > 5:
         raise EngineError(
-            "Must set max.in.flight.requests.per.connection to at most 5 to use the idempotent producer.",
+            f"To use the idempotent producer, max.in.flight.requests.per.connection must be set to at most 5. Current value is {in_flight}.",
             field="max.in.flight.requests.per.connection", code="INVALID_CONFIG",
         )  # fmt: skip
     if reason:

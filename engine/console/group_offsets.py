@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from engine import commands as c
-from engine.clients.configs import reset_duration_ms
 from engine.console import groups
 from engine.console.files import Files
 from engine.console.group_rows import committed_offsets
@@ -21,6 +20,7 @@ from engine.console.synonyms import hash_order, partition_order
 from engine.events import AdminAnswered
 from engine.lab import Lab
 from engine.messages.base import TopicPartition
+from engine.metadata.durations import duration_ms
 from engine.view.build import committed_image
 
 NAME = groups.NAME
@@ -287,7 +287,7 @@ def _moment(text: str) -> int:
 
 
 def _duration(text: str) -> int:
-    found = reset_duration_ms(f"by_duration:{text}")
+    found = duration_ms(text)
     if found is None:
         why = "Text cannot be parsed to a Duration"
         raise UsageError("", f"Error: Executing consumer group command failed due to {why}",

@@ -6,9 +6,8 @@ need not exist for its settings to be made.
 
 from __future__ import annotations
 
-import re
-
 from engine.metadata.configs import BROKER_CONFIGS, ConfigDef, InvalidConfigError, static_value
+from engine.metadata.durations import duration_ms
 from engine.metadata.image import MetadataImage
 
 _D = ConfigDef
@@ -36,12 +35,12 @@ GROUP_CONFIGS: dict[str, ConfigDef] = {
     )
 }  # fmt: skip
 
-_BY_DURATION = re.compile(r"by_duration:P(?=.)(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?", re.ASCII)
-
 
 def check_reset(value: str) -> None:
     """Of ``share.auto.offset.reset``. Raises InvalidConfigError."""
-    if value not in ("earliest", "latest") and not _BY_DURATION.fullmatch(value):
+    kind, _, text = value.partition(":")
+    found = duration_ms(text) if kind == "by_duration" else None
+    if value not in ("earliest", "latest") and (found is None or found < 0):
         raise InvalidConfigError(
             f"Invalid value {value} for configuration share.auto.offset.reset: Invalid value `{value}` for configuration "
             "share.auto.offset.reset. The value must be either 'earliest', 'latest', or of the format 'by_duration:<PnDTnHnMn.nS.>'."

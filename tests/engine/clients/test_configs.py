@@ -32,7 +32,7 @@ def test_default_idempotence_is_switched_off_silently(given):
         ({"acks": "0"}, "Must set acks to all in order to use the idempotent producer"),
         ({"retries": "0"}, "Must set retries to non-zero when using the idempotent producer"),
         ({"retries": "0", "acks": "1"}, "Must set retries to non-zero"),
-        ({"max.in.flight.requests.per.connection": "6"}, "to at most 5 to use the idempotent producer"),
+        ({"max.in.flight.requests.per.connection": "6"}, "must be set to at most 5"),
     ],
 )
 def test_explicit_idempotence_with_a_conflict_is_an_error(given, text):
@@ -79,7 +79,9 @@ def test_a_wrong_value_is_refused_by_name(given, text):
 @pytest.mark.parametrize(
     ("text", "ms"),
     [("by_duration:PT1H", 3_600_000), ("by_duration:P1DT0.5S", 86_400_500), ("by_duration:PT", None), ("by_duration:", None),
-     ("by_duration:-PT1H", None), ("earliest", None), ("by_duration:P1DT", None)],
+     ("by_duration:-PT1H", None), ("earliest", None), ("by_duration:P1DT", None), ("BY_DURATION:PT1H", None), ("by_duration:pt1h", 3_600_000),
+     ("by_duration:PT1.123456789S", 1_123), ("by_duration:PT2H-30M", 5_400_000), ("by_duration:+PT1H", 3_600_000), ("by_duration:PT1.S", 1_000),
+     ("by_duration:PT0S", 0), ("by_duration:P1W", None), ("by_duration:PT99999999999999999H", None), ("by_duration:PT1٣H", None)],
 )  # fmt: skip
 def test_auto_offset_reset_by_duration_takes_an_iso_8601_duration(text, ms):
     assert reset_duration_ms(text) == ms
@@ -88,3 +90,36 @@ def test_auto_offset_reset_by_duration_takes_an_iso_8601_duration(text, ms):
 def test_auto_offset_reset_takes_nothing_else():
     with pytest.raises(EngineError, match=r"auto\.offset\.reset"):
         ConsumerConfig.from_map({"auto.offset.reset": "smallest"})
+
+
+@pytest.mark.parametrize("strategy", ["Latest", "LATEST", "by_duration", "by_duration:P1W", ""])
+def test_auto_offset_reset_is_case_sensitive_as_in_java(strategy):
+    with pytest.raises(EngineError, match=r"auto\.offset\.reset"):
+        ConsumerConfig.from_map({"auto.offset.reset": strategy})
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "text"),
+    [
+        ({"group.instance.id": ""}, "group.instance.id", "String must be non-empty"),
+        ({"group.instance.id": "a b", "group.id": "g"}, "group.instance.id", "Group instance id is invalid: 'a b' contains"),
+        ({"group.instance.id": ".."}, "group.instance.id", r"'\.\.' is not allowed"),
+        ({"group.instance.id": "x" * 250}, "group.instance.id", "longer than the max allowed length 249"),
+        ({"group.id": ""}, "group.id", "should not be an empty string or whitespace"),
+        ({"group.id": "  "}, "group.id", "should not be an empty string or whitespace"),
+        ({"group.id": "g", "session.timeout.ms": "3000"}, "heartbeat.interval.ms", "Heartbeat must be set lower than the session timeout"),
+        ({"group.id": "g", "group.protocol": "Consumer", "session.timeout.ms": "9000"}, "session.timeout.ms", "group.protocol=CONSUMER"),
+        ({"group.id": "g", "group.remote.assignor": "range"}, "group.remote.assignor", "group.protocol=CLASSIC"),
+        ({"enable.auto.commit": "true"}, "enable.auto.commit", r"when default group id \(null\) is used"),
+        ({"isolation.level": "READ_COMMITTED"}, "isolation.level", "String must be one of"),
+    ],
+)  # fmt: skip
+def test_what_a_consumer_of_a_group_is_refused(given, field, text):
+    with pytest.raises(EngineError, match=text) as refusal:
+        ConsumerConfig.from_map(given)
+    assert refusal.value.field == field
+
+
+def test_without_a_group_nobody_looks_at_the_heartbeat():
+    assert ConsumerConfig.from_map({"session.timeout.ms": "3000"}).session_timeout_ms == 3_000
+    assert ConsumerConfig.from_map({"group.protocol": "CONSUMER", "group.id": "g"}).group_protocol == "consumer"
