@@ -46,6 +46,8 @@ const OPERATIONS = [
   "all",
 ];
 
+const WORKERS = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((number) => `worker-${number}`);
+
 /** What the application of a share consumer says of its records, with explicit acknowledgement. @type {Field[]} */
 const VERDICTS = [
   {
@@ -208,7 +210,7 @@ export const FORMS = {
       {
         name: "name",
         label: "Name",
-        value: (/** @type {any} */ view) => free(machines(view), "worker-1", "worker-2", "worker-3", "worker-4"),
+        value: (/** @type {any} */ view) => free(machines(view), ...WORKERS),
       },
       {
         name: "topics",

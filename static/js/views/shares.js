@@ -59,7 +59,7 @@ export function settledOrNot(group) {
 /** @param {any} group @param {(consumer: string) => number} colour of a member @returns {any} */
 export function inFlight(group, colour) {
   return h("div.strip", { key: "flight" }, [
-    h("h4", { key: "h" }, "In flight: offsets, and for the how manieth time they are delivered"),
+    h("h4", { key: "h" }, "In flight: offsets, and how often they have been delivered"),
     group.share_partitions.length
       ? h("div.scroll", { key: "s", tabindex: "0", role: "region", "aria-label": "Records in flight" }, [
           h("table.flight-table", { key: "t" }, [

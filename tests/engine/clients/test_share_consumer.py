@@ -11,6 +11,7 @@ from engine import events as e
 from engine.errors import EngineError
 from engine.lab import Lab
 from engine.messages.base import TopicPartition
+from engine.metadata.authorizer import STANDARD_AUTHORIZER
 from engine.spec import ClusterSpec, TopicSpec
 from engine.view.narrate import narrate
 from engine.view.tree import ShareConsumerView, SharePartitionView
@@ -278,3 +279,45 @@ def test_a_restarted_consumer_is_as_it_was(pool: Pool) -> None:
     assert (view.processing_ms, view.share.fail_on if view.share else "") == (100, "bad")
     assert view.share is not None
     assert view.share.assigned == [str(TopicPartition("orders", 0))]
+
+
+def test_time_turned_back_and_on_again_leads_to_the_same_place(pool: Pool) -> None:
+    pool.join("one", "two", explicit=True, fail_on="bad", processing_ms=300)
+    pool.produce("a", "bad", "c")
+    pool.wait(0.7)
+    middle = pool.lab.now_us
+    in_flight = pool.share()
+    assert in_flight.runs
+    pool.wait(5)
+    end, settled = pool.lab.now_us, pool.lab.view()
+    pool.lab.seek(middle)
+    assert pool.share() == in_flight
+    pool.lab.seek(end)
+    assert pool.lab.view() == settled
+    other = pool.lab.fork()
+    other.advance(other.now_us + SECOND)
+    pool.wait(1)
+    assert other.view() == pool.lab.view()
+
+
+def test_a_consumer_without_the_right_to_read_ends() -> None:
+    lab = Lab(
+        ClusterSpec(
+            3,
+            3,
+            (TopicSpec("orders", 1, 3),),
+            broker_configs={"authorizer.class.name": STANDARD_AUTHORIZER, "sasl.enabled.mechanisms": "SCRAM-SHA-512"},
+        ),
+        7,
+    )
+    for principal, operation, kind, name in (("User:ann", "read", "group", GROUP), ("User:ann", "describe", "topic", "orders")):
+        lab.submit(c.CreateAcl(principal, operation, kind, name))
+    lab.submit(c.AlterUser("ann", "secret"))
+    lab.advance(lab.now_us + SECOND)
+    configs = {"group.id": GROUP, "sasl.username": "ann", "sasl.password": "secret", "sasl.mechanism": "SCRAM-SHA-512"}
+    lab.submit(c.CreateShareConsumer("app", ["orders"], configs))
+    lab.advance(lab.now_us + 15 * SECOND)
+    view = lab.view().consumers["app"]
+    assert view.application == "crashed"
+    assert view.group is not None
+    assert "TopicAuthorizationException" in view.group.error

@@ -35,7 +35,7 @@ def share(scene: Scene) -> SharePartitionView:
 
 
 def got(scene: Scene, name: str) -> list[tuple[int, int]]:
-    """(offset, for the how manieth time) of each record that ``poll`` returned."""
+    """(offset, how often it has been delivered) of each record that ``poll`` returned."""
     events = [h.event for h in scene.happened(e.ShareRecordsDelivered, consumer=name)]
     return [
         (offset, event.deliveries)
