@@ -26,13 +26,12 @@ from engine.coordination.consumer_group_records import (
     member_key,
     read_current_value,
     read_epoch_value,
-    read_group_key,
     read_member_key,
     read_subscription_value,
-    read_target_value,
 )  # fmt: skip
-from engine.coordination.group import Group, GroupError
+from engine.coordination.group import GroupError
 from engine.coordination.group_timers import MemberRevocationTimer, MemberSilenceTimer
+from engine.coordination.modern_group import NO_EPOCH, Groups, Replay, Session
 from engine.coordination.server_assignors import ASSIGNORS
 from engine.coordination.shard import Records
 from engine.messages.base import TopicPartition
@@ -41,19 +40,6 @@ from engine.metadata.image import MetadataImage
 from engine.sim.outbox import Outbox
 
 EMPTY, ASSIGNING, RECONCILING, STABLE, DEAD = "Empty", "Assigning", "Reconciling", "Stable", "Dead"
-NO_EPOCH = -1
-
-Groups = dict[str, Group]
-
-
-@dataclass(slots=True)
-class Session:
-    """``deadline_us``: when the member is given up if nothing is heard from it; ``timer_us``: when its timer runs out (a heartbeat moves
-    the deadline, not the timer). ``revoking_epoch``: the epoch in which it is to give up partitions, -1 where it is not."""
-
-    deadline_us: int = 0
-    timer_us: int = 0
-    revoking_epoch: int = NO_EPOCH
 
 
 @dataclass(slots=True)
@@ -208,10 +194,7 @@ class ConsumerGroup:
         session = self.sessions.get(member_id)
         if session is None:
             session = self.sessions[member_id] = Session()
-        session.deadline_us = deadline = out.now + self.session_timeout_us
-        if not session.timer_us or session.timer_us > deadline:
-            session.timer_us = deadline
-            out.arm(MemberSilenceTimer(self.group_id, member_id), after_us=self.session_timeout_us)
+        session.extend(MemberSilenceTimer(self.group_id, member_id), self.session_timeout_us, out)
 
     def start_revocation(self, member: ConsumerGroupMember, out: Outbox) -> None:
         self.sessions[member.member_id].revoking_epoch = member.member_epoch
@@ -292,26 +275,7 @@ def with_names(described: DescribeGroupResponse, image: MetadataImage) -> Descri
 # -- records -----------------------------------------------------------------------------------------------------------------------------------
 
 
-def _group(groups: Groups, group_id: str, create: bool) -> ConsumerGroup | None:
-    """``getOrMaybeCreatePersistedConsumerGroup``: a group that was only offsets before becomes one."""
-    group = groups.get(group_id)
-    if isinstance(group, ConsumerGroup):
-        return group
-    if not create:
-        return None
-    created = groups[group_id] = ConsumerGroup(group_id)
-    return created
-
-
-def replay_group_epoch(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
-    group_id = read_group_key(key)
-    group = _group(groups, group_id, value is not None)
-    if group is None:
-        return
-    if value is None:
-        del groups[group_id]
-    else:
-        group.group_epoch, group.metadata_hash = read_epoch_value(value)
+_REPLAY = Replay(ConsumerGroup, read_epoch_value)
 
 
 def replay_partition_metadata(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
@@ -320,7 +284,7 @@ def replay_partition_metadata(groups: Groups, key: bytes, value: bytes | None, t
 
 def replay_subscription(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
     group_id, member_id = read_member_key(key)
-    group = _group(groups, group_id, value is not None)
+    group = _REPLAY.find(groups, group_id, value is not None)
     if group is None:
         return
     if value is None:
@@ -329,27 +293,10 @@ def replay_subscription(groups: Groups, key: bytes, value: bytes | None, timesta
         group.put(group.members.get(member_id, ConsumerGroupMember(member_id)).with_subscription(read_subscription_value(value)))
 
 
-def replay_assignment_epoch(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
-    group = _group(groups, read_group_key(key), value is not None)
-    if group is not None:
-        group.assignment_epoch = NO_EPOCH if value is None else read_epoch_value(value)[0]
-
-
-def replay_target(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
-    group_id, member_id = read_member_key(key)
-    group = _group(groups, group_id, value is not None)
-    if group is None:
-        return
-    if value is None:
-        group.target.pop(member_id, None)
-    else:
-        group.target[member_id] = read_target_value(value)
-
-
 def replay_current(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
     """A tombstone leaves the member without partitions; that of its subscription, which follows, removes it."""
     group_id, member_id = read_member_key(key)
-    group = _group(groups, group_id, value is not None)
+    group = _REPLAY.find(groups, group_id, value is not None)
     if group is None:
         return
     known = group.members.get(member_id)
@@ -360,11 +307,11 @@ def replay_current(groups: Groups, key: bytes, value: bytes | None, timestamp_ms
 
 
 REPLAY = {
-    GROUP_EPOCH_KEY: replay_group_epoch,
+    GROUP_EPOCH_KEY: _REPLAY.group_epoch,
     PARTITION_METADATA_KEY: replay_partition_metadata,
     MEMBER_KEY: replay_subscription,
-    TARGET_EPOCH_KEY: replay_assignment_epoch,
-    TARGET_KEY: replay_target,
+    TARGET_EPOCH_KEY: _REPLAY.assignment_epoch,
+    TARGET_KEY: _REPLAY.target,
     CURRENT_KEY: replay_current,
 }
 """Kinds of record by their key's first number."""

@@ -370,13 +370,8 @@ def on_silence_timer(shard: GroupShard, timer: MemberSilenceTimer, decision: Dec
     group = shard.groups.get(timer.group_id)
     if not isinstance(group, ConsumerGroup) or timer.member_id not in group.members:
         return
-    session = group.sessions[timer.member_id]
-    if decision.out.now < session.deadline_us:
-        session.timer_us = session.deadline_us
-        decision.out.arm(timer, after_us=session.deadline_us - decision.out.now)
-        return
-    session.timer_us = 0
-    remove(shard, group, group.members[timer.member_id], "session expired", decision, silent=True)
+    if group.sessions[timer.member_id].is_over(timer, decision.out):
+        remove(shard, group, group.members[timer.member_id], "session expired", decision, silent=True)
 
 
 def on_revocation_timer(shard: GroupShard, timer: MemberRevocationTimer, decision: Decision) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from engine.coordination.consumer_group import NO_EPOCH, Groups, Session, by_id
+from engine.coordination.consumer_group import by_id
 from engine.coordination.consumer_group_records import (
     Assignment,
     TopicIdPartition,
@@ -20,10 +20,10 @@ from engine.coordination.consumer_group_records import (
     member_key,
     read_group_key,
     read_member_key,
-    read_target_value,
 )
 from engine.coordination.group import GroupError
 from engine.coordination.group_timers import ShareMemberTimer
+from engine.coordination.modern_group import Groups, Replay, Session
 from engine.coordination.shard import Records
 from engine.coordination.share_group_records import (
     CURRENT_KEY,
@@ -169,10 +169,7 @@ class ShareGroup:
         session = self.sessions.get(member_id)
         if session is None:
             session = self.sessions[member_id] = Session()
-        session.deadline_us = deadline = out.now + self.session_timeout_us
-        if not session.timer_us or session.timer_us > deadline:
-            session.timer_us = deadline
-            out.arm(ShareMemberTimer(self.group_id, member_id), after_us=self.session_timeout_us)
+        session.extend(ShareMemberTimer(self.group_id, member_id), self.session_timeout_us, out)
 
     def stop_session(self, member_id: str, out: Outbox) -> None:
         if self.sessions.pop(member_id, None) is not None:
@@ -251,30 +248,12 @@ def _spread(
 # -- records ------------------------------------------------------------------------------------------------------------------------------
 
 
-def _group(groups: Groups, group_id: str, create: bool) -> ShareGroup | None:
-    group = groups.get(group_id)
-    if isinstance(group, ShareGroup):
-        return group
-    if not create:
-        return None
-    created = groups[group_id] = ShareGroup(group_id)
-    return created
-
-
-def replay_group_epoch(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
-    group_id = read_group_key(key)
-    group = _group(groups, group_id, value is not None)
-    if group is None:
-        return
-    if value is None:
-        del groups[group_id]
-    else:
-        group.group_epoch, group.metadata_hash = read_epoch_value(value)
+_REPLAY = Replay(ShareGroup, read_epoch_value)
 
 
 def replay_subscription(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
     group_id, member_id = read_member_key(key)
-    group = _group(groups, group_id, value is not None)
+    group = _REPLAY.find(groups, group_id, value is not None)
     if group is None:
         return
     if value is None:
@@ -287,26 +266,9 @@ def replay_subscription(groups: Groups, key: bytes, value: bytes | None, timesta
     )  # fmt: skip
 
 
-def replay_assignment_epoch(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
-    group = _group(groups, read_group_key(key), value is not None)
-    if group is not None:
-        group.assignment_epoch = NO_EPOCH if value is None else int.from_bytes(value[2:6], "big", signed=True)
-
-
-def replay_target(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
-    group_id, member_id = read_member_key(key)
-    group = _group(groups, group_id, value is not None)
-    if group is None:
-        return
-    if value is None:
-        group.target.pop(member_id, None)
-    else:
-        group.target[member_id] = read_target_value(value)
-
-
 def replay_current(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
     group_id, member_id = read_member_key(key)
-    group = _group(groups, group_id, value is not None)
+    group = _REPLAY.find(groups, group_id, value is not None)
     if group is None:
         return
     known = group.members.get(member_id)
@@ -321,7 +283,7 @@ def replay_current(groups: Groups, key: bytes, value: bytes | None, timestamp_ms
 
 
 def replay_state_partitions(groups: Groups, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
-    group = _group(groups, read_group_key(key), value is not None)
+    group = _REPLAY.find(groups, read_group_key(key), value is not None)
     if group is None:
         return
     group.initializing, group.initialized, group.topic_names = {}, {}, {}
@@ -337,9 +299,9 @@ def replay_state_partitions(groups: Groups, key: bytes, value: bytes | None, tim
 
 REPLAY = {
     MEMBER_KEY: replay_subscription,
-    GROUP_EPOCH_KEY: replay_group_epoch,
-    TARGET_EPOCH_KEY: replay_assignment_epoch,
-    TARGET_KEY: replay_target,
+    GROUP_EPOCH_KEY: _REPLAY.group_epoch,
+    TARGET_EPOCH_KEY: _REPLAY.assignment_epoch,
+    TARGET_KEY: _REPLAY.target,
     CURRENT_KEY: replay_current,
     STATE_KEY: replay_state_partitions,
 }

@@ -317,13 +317,8 @@ def on_member_timer(shard: GroupShard, timer: ShareMemberTimer, decision: Decisi
     group = shard.groups.get(timer.group_id)
     if not isinstance(group, ShareGroup) or timer.member_id not in group.members:
         return
-    session = group.sessions[timer.member_id]
-    if decision.out.now < session.deadline_us:
-        session.timer_us = session.deadline_us
-        decision.out.arm(timer, after_us=session.deadline_us - decision.out.now)
-        return
-    session.timer_us = 0
-    _remove(shard, group, group.members[timer.member_id], "session expired", decision, silent=True)
+    if group.sessions[timer.member_id].is_over(timer, decision.out):
+        _remove(shard, group, group.members[timer.member_id], "session expired", decision, silent=True)
 
 
 def settle(shard: GroupShard, group_id: str, out: Outbox) -> None:
