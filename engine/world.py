@@ -21,7 +21,8 @@ from engine.errors import EngineError
 from engine.messages import admin as am
 from engine.messages import instructions as im
 from engine.messages.base import Request
-from engine.metadata.configs import InvalidConfigError, validate_all
+from engine.metadata.config_rules import validate_all
+from engine.metadata.configs import InvalidConfigError
 from engine.metadata.image import MetadataImage
 from engine.metadata.internal_topics import INTERNAL_TOPICS
 from engine.sim.kernel import Host, Kernel

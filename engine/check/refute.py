@@ -23,7 +23,8 @@ from engine.clients.configs import ConsumerConfig, ProducerConfig
 from engine.commands import ConfigMap
 from engine.errors import EngineError
 from engine.events import Happening
-from engine.metadata.configs import InvalidConfigError, validate_all
+from engine.metadata.config_rules import validate_all
+from engine.metadata.configs import InvalidConfigError
 from engine.spec import ClusterSpec
 from engine.world import check_spec
 

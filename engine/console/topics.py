@@ -11,7 +11,8 @@ from engine.console.options import Option, OptionError, Options, UsageError, che
 from engine.console.synonyms import hash_order, overrides
 from engine.events import AdminAnswered
 from engine.lab import Lab
-from engine.metadata.configs import InvalidConfigError, validate_all
+from engine.metadata.config_rules import validate_all
+from engine.metadata.configs import InvalidConfigError
 from engine.view.tree import PartitionView, TopicView
 
 NAME = "kafka-topics.sh"

@@ -162,15 +162,31 @@ BROKER_CONFIGS: dict[str, ConfigDef] = _table(
     _D("default.replication.factor", "int", "1", "Replicas of a topic that does not say.", 1, dynamic=False),
     _D("delete.topic.enable", "boolean", "true", "Whether topics can be deleted.", dynamic=False),
     _D("group.consumer.heartbeat.interval.ms", "int", "5000", "How often members of consumer groups send a heartbeat.", 1, dynamic=False),
+    _D("group.consumer.max.heartbeat.interval.ms", "int", "15000", "The longest heartbeat interval of a consumer group.", 1, dynamic=False),
+    _D("group.consumer.max.session.timeout.ms", "int", "60000", "The longest session of a consumer group.", 1, dynamic=False),
     _D("group.consumer.max.size", "int", str(INT_MAX), "Members that one consumer group may have.", 1, dynamic=False),
+    _D("group.consumer.min.heartbeat.interval.ms", "int", "5000", "The shortest heartbeat interval of a consumer group.", 1, dynamic=False),
+    _D("group.consumer.min.session.timeout.ms", "int", "45000", "The shortest session of a consumer group.", 1, dynamic=False),
     _D("group.consumer.session.timeout.ms", "int", "45000", "How long a member of a consumer group may be silent.", 1, dynamic=False),
     _D("group.initial.rebalance.delay.ms", "int", "3000", "How long a new classic group waits for more members to join.", 0, dynamic=False),
     _D("group.max.session.timeout.ms", "int", "1800000", "The longest session a classic member may ask for.", 0, dynamic=False),
     _D("group.max.size", "int", str(INT_MAX), "Members that one classic group may have.", 1, dynamic=False),
     _D("group.share.delivery.count.limit", "int", "5", "How often a share group delivers a record.", 2, 10, dynamic=False),
     _D("group.share.heartbeat.interval.ms", "int", "5000", "How often members of share groups send a heartbeat.", 1, dynamic=False),
+    _D("group.share.max.delivery.count.limit", "int", "10", "The highest delivery count limit of a share group.", 5, 25, dynamic=False),
+    _D("group.share.max.heartbeat.interval.ms", "int", "15000", "The longest heartbeat interval of a share group.", 1, dynamic=False),
+    _D("group.share.max.partition.max.record.locks", "int", "4000", "The most records in flight that a share group may set.", 2000, 10000,
+       dynamic=False),
+    _D("group.share.max.record.lock.duration.ms", "int", "60000", "The longest lock of a share group.", 30000, 3600000, dynamic=False),
+    _D("group.share.max.session.timeout.ms", "int", "60000", "The longest session of a share group.", 1, dynamic=False),
     _D("group.share.max.share.sessions", "int", "2000", "Share sessions that one broker keeps.", 1, dynamic=False),
     _D("group.share.max.size", "int", "200", "Members that one share group may have.", 1, 1000, dynamic=False),
+    _D("group.share.min.delivery.count.limit", "int", "2", "The lowest delivery count limit of a share group.", 2, 5, dynamic=False),
+    _D("group.share.min.heartbeat.interval.ms", "int", "5000", "The shortest heartbeat interval of a share group.", 1, dynamic=False),
+    _D("group.share.min.partition.max.record.locks", "int", "100", "The fewest records in flight that a share group may set.", 100, 2000,
+       dynamic=False),
+    _D("group.share.min.record.lock.duration.ms", "int", "15000", "The shortest lock of a share group.", 1000, 30000, dynamic=False),
+    _D("group.share.min.session.timeout.ms", "int", "45000", "The shortest session of a share group.", 1, dynamic=False),
     _D("group.share.partition.max.record.locks", "int", "2000", "Records of one share partition that may be in flight.", 100, 10000,
        dynamic=False),
     _D("group.share.record.lock.duration.ms", "int", "30000", "How long a record stays acquired without an acknowledgement.", 1000, 3600000,
@@ -214,8 +230,8 @@ BROKER_CONFIGS: dict[str, ConfigDef] = _table(
     _D("replica.high.watermark.checkpoint.interval.ms", "long", "5000", "How often the high watermark is saved to disk.", dynamic=False),
     _D("replica.lag.time.max.ms", "long", "30000", "How long a follower may lag before it leaves the ISR.", dynamic=False),
     _D("replica.socket.timeout.ms", "int", "30000", "How long a replica fetch waits for an answer.", dynamic=False),
-    _D("share.coordinator.snapshot.update.records.per.snapshot", "int", "500", "Updates of a share partition's state between two snapshots.", 0,
-       dynamic=False),
+    _D("share.coordinator.snapshot.update.records.per.snapshot", "int", "500", "Updates of a share partition's state between two snapshots.",
+       0, 500, dynamic=False),
     _D("share.coordinator.state.topic.min.isr", "short", "2", "min.insync.replicas of __share_group_state.", 1, dynamic=False),
     _D("share.coordinator.state.topic.num.partitions", "int", "50", "Partitions of __share_group_state.", 1, dynamic=False),
     _D("share.coordinator.state.topic.replication.factor", "short", "3", "Replicas of __share_group_state.", 1, dynamic=False),
@@ -248,19 +264,6 @@ def check_value(definition: ConfigDef, value: str) -> None:
     """Raises InvalidConfigError."""
     check = _CHECKS[definition.type]
     check(definition, value)
-
-
-def validate_all(resource_type: str, values: dict[str, str]) -> None:
-    """Each setting by itself, and those that bound each other (``LogConfig.validateValues``)."""
-    for name, value in values.items():
-        validate(resource_type, name, value)
-    if resource_type == "topic":
-        lowest = int(values.get("min.compaction.lag.ms", TOPIC_CONFIGS["min.compaction.lag.ms"].default))
-        highest = int(values.get("max.compaction.lag.ms", TOPIC_CONFIGS["max.compaction.lag.ms"].default))
-        if lowest > highest:
-            raise InvalidConfigError(
-                f"conflict topic config setting min.compaction.lag.ms ({lowest}) > max.compaction.lag.ms ({highest})"
-            )
 
 
 def _refuse(definition: ConfigDef, value: str, why: str) -> InvalidConfigError:
@@ -319,6 +322,8 @@ _REPLICA = re.compile(r"[0-9]+:[0-9]+")
 
 def _check_list(definition: ConfigDef, value: str) -> None:
     items = parse_list(value)
+    if definition.name.endswith("cleanup.policy") and len(items) < len(value.split(",")) and value.strip():
+        raise InvalidConfigError(f"Configuration '{definition.name}' values must not be empty.")
     for item in items:
         if definition.values and item not in definition.values:
             raise _refuse(definition, item, f"String must be one of: {', '.join(definition.values)}")

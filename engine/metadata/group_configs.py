@@ -1,7 +1,6 @@
 """The settings of groups (``GroupConfig``, KIP-848 and KIP-932): dynamic, each with the broker setting that is its default.
 
-Kafka bounds each by two more broker settings (``group.consumer.min.session.timeout.ms``, …); their defaults are the bounds here. A group
-need not exist for its settings to be made.
+Two more broker settings bound each (``config_rules.BOUNDED``). A group need not exist for its settings to be made.
 """
 
 from __future__ import annotations
@@ -14,23 +13,23 @@ _D = ConfigDef
 GROUP_CONFIGS: dict[str, ConfigDef] = {
     definition.name: definition
     for definition in (
-        _D("consumer.heartbeat.interval.ms", "int", "5000", "How often the members of a consumer group send a heartbeat.", 5000, 15000,
+        _D("consumer.heartbeat.interval.ms", "int", "5000", "How often the members of a consumer group send a heartbeat.", 1,
            synonym="group.consumer.heartbeat.interval.ms"),
-        _D("consumer.session.timeout.ms", "int", "45000", "How long a member of a consumer group may be silent.", 45000, 60000,
+        _D("consumer.session.timeout.ms", "int", "45000", "How long a member of a consumer group may be silent.", 1,
            synonym="group.consumer.session.timeout.ms"),
         _D("share.auto.offset.reset", "string", "latest", "Where a share group begins: earliest, latest or by_duration:PT1H."),
-        _D("share.delivery.count.limit", "int", "5", "How often a record is delivered before it is given up.", 2, 10,
+        _D("share.delivery.count.limit", "int", "5", "How often a record is delivered before it is given up.", 2,
            synonym="group.share.delivery.count.limit"),
-        _D("share.heartbeat.interval.ms", "int", "5000", "How often the members of a share group send a heartbeat.", 5000, 15000,
+        _D("share.heartbeat.interval.ms", "int", "5000", "How often the members of a share group send a heartbeat.", 1,
            synonym="group.share.heartbeat.interval.ms"),
         _D("share.isolation.level", "string", "read_uncommitted", "Whether a share group sees records of open and aborted transactions.",
            values=("read_uncommitted", "read_committed")),
-        _D("share.partition.max.record.locks", "int", "2000", "Records of one share partition that may be in flight.", 100, 10000,
+        _D("share.partition.max.record.locks", "int", "2000", "Records of one share partition that may be in flight.", 100,
            synonym="group.share.partition.max.record.locks"),
-        _D("share.record.lock.duration.ms", "int", "30000", "How long a record stays acquired without an acknowledgement.", 15000, 60000,
+        _D("share.record.lock.duration.ms", "int", "30000", "How long a record stays acquired without an acknowledgement.", 1000,
            synonym="group.share.record.lock.duration.ms"),
         _D("share.renew.acknowledge.enable", "boolean", "true", "Whether a consumer may renew the lock of a record."),
-        _D("share.session.timeout.ms", "int", "45000", "How long a member of a share group may be silent.", 45000, 60000,
+        _D("share.session.timeout.ms", "int", "45000", "How long a member of a share group may be silent.", 1,
            synonym="group.share.session.timeout.ms"),
     )
 }  # fmt: skip

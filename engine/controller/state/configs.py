@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.controller.state.decision import Decision, RefusedError
 from engine.controller.state.partitions import places, update_leaders_and_isrs
 from engine.messages.admin import AlterableConfig, IncrementalAlterConfigsRequest
+from engine.metadata.config_rules import check_group_bounds, validate_all
 from engine.metadata.configs import (
     BROKER_CONFIGS,
     ConfigDef,
@@ -12,7 +13,6 @@ from engine.metadata.configs import (
     check_value,
     definitions,
     parse_list,
-    validate_all,
 )
 from engine.metadata.group_configs import GROUP_CONFIGS, check_reset
 from engine.metadata.records import Config
@@ -50,6 +50,8 @@ def alter(decision: Decision, request: IncrementalAlterConfigsRequest) -> None:
         for name, value in changed.items():
             if value is not None:
                 _validate(kind, name, value)
+                if kind == "group":
+                    check_group_bounds(name, value, decision.configs)
         if kind == "topic":
             validate_all(kind, current)
     except InvalidConfigError as invalid:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.metadata import configs, records
+from engine.metadata import config_rules, configs, records
 from engine.metadata.image import MetadataImage, PartitionImage
 from engine.metadata.records import (
     AnyRecord,
@@ -155,3 +155,52 @@ def test_no_text_breaks_the_validation(where: tuple[str, str], value: str) -> No
     kind, name = where
     with suppress(configs.InvalidConfigError):
         configs.validate(kind, name, value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "text"),
+    [
+        ("topic", {"remote.storage.enable": "true"}, "Tiered Storage functionality is disabled in the broker"),
+        ("topic", {"cleanup.policy": "compact,"}, "Configuration 'cleanup.policy' values must not be empty"),
+        ("topic", {"min.compaction.lag.ms": "5", "max.compaction.lag.ms": "4"}, "conflict topic config setting"),
+        ("broker", {"replica.lag.time.max.ms": "499"}, "replica.fetch.wait.max.ms should always be less than or equal"),
+        ("broker", {"replica.socket.timeout.ms": "499"}, "replica.socket.timeout.ms should always be at least"),
+        ("broker", {"log.retention.ms": "0"}, "log.retention.ms must be unlimited"),
+        ("broker", {"log.retention.hours": "0"}, "log.retention.ms must be unlimited"),
+        ("broker", {"log.cleaner.threads": "128"}, "at least 1MB per cleaner thread"),
+        ("broker", {"group.consumer.session.timeout.ms": "9000"},
+         "group.consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms"),
+        ("broker", {"group.share.record.lock.duration.ms": "60001"}, "less than or equal to group.share.max.record.lock.duration.ms"),
+        ("broker", {"group.consumer.min.session.timeout.ms": "500", "group.consumer.session.timeout.ms": "5000"},
+         "group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms"),
+        ("broker", {"group.share.max.share.sessions": "199"}, "greater than or equal to group.share.max.size"),
+        ("broker", {"node.id": "7"}, "every node of a lab has its own"),
+    ],
+)  # fmt: skip
+def test_settings_that_do_not_go_together_are_refused_in_kafkas_words(kind: str, values: dict[str, str], text: str) -> None:
+    with pytest.raises(configs.InvalidConfigError, match=text):
+        config_rules.validate_all(kind, values)
+
+
+def test_kafkas_own_settings_go_together() -> None:
+    config_rules.validate_all("broker", {})
+    config_rules.validate_all("topic", {name: one.default for name, one in configs.TOPIC_CONFIGS.items()})
+    config_rules.validate_all(
+        "broker", {"group.consumer.min.session.timeout.ms": "6000", "group.consumer.session.timeout.ms": "6000"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "bound"),
+    [
+        ("consumer.session.timeout.ms", "9000", "greater than or equal to group.consumer.min.session.timeout.ms"),
+        ("share.partition.max.record.locks", "4001", "less than or equal to group.share.max.partition.max.record.locks"),
+        ("share.delivery.count.limit", "11", "less than or equal to group.share.max.delivery.count.limit"),
+    ],
+)
+def test_the_brokers_bound_what_a_group_may_set(name: str, value: str, bound: str) -> None:
+    with pytest.raises(configs.InvalidConfigError, match=f"{name} must be {bound}"):
+        config_rules.check_group_bounds(name, value, {})
+    wider = {"group.consumer.min.session.timeout.ms": "9000", "group.share.max.partition.max.record.locks": "4001"}
+    if name != "share.delivery.count.limit":
+        config_rules.check_group_bounds(name, value, wider)
