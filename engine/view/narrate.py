@@ -70,7 +70,7 @@ _MINOR: frozenset[type[Event]] = frozenset(
         e.ConsumerPositioned, e.RecordsConsumed, e.AlterPartitionRefused, e.ProduceRetried, e.ProduceRefused,
         e.OffsetsCommitted, e.CoordinatorUnloaded, e.TargetAssignmentComputed, e.ShareRecordsAcquired,
         e.LastStableOffsetAdvanced, e.OffsetsAddedToTransaction, e.TransactionStarted, e.PartitionAddedToTransaction, e.TransactionPrepared,
-        e.TransactionMarkerWritten, e.TransactionCompleted,
+        e.TransactionMarkerWritten,
         e.CoordinatorLost, e.GroupJoining, e.PartitionsDealt, e.GroupJoined, e.ProcessingSet, e.RecordsProcessed,
         e.ShareRecordsDelivered, e.VerdictsSet,
     }
@@ -78,6 +78,7 @@ _MINOR: frozenset[type[Event]] = frozenset(
 _DEPENDS: dict[type[Event], Callable[[Any], bool]] = {
     e.ShareRecordsProcessed: lambda v: v.verdict != "accept",
     e.ShareAcknowledged: lambda v: v.archived > 0,
+    e.TransactionCompleted: lambda v: not v.committed,
     e.ReplicaTruncated: lambda v: v.to_offset < v.from_offset,
     e.LogRecovered: lambda v: not v.clean,
     e.AdminAnswered: lambda v: v.error != "NONE" or any(error != "NONE" for _, error, _ in v.results),

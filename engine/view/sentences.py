@@ -43,7 +43,7 @@ def _acks(acks: int) -> str:
 
 
 def _duration(us: int) -> str:
-    return f"{us / 1000:g} ms" if us < 1_000_000 else f"{us / 1_000_000:g} s"
+    return f"{us / 1000:g} ms" if us < 1_000_000 else f"{round(us / 1_000_000, 3):g} s"
 
 
 def _isr(event: e.IsrChanged) -> str:
@@ -258,7 +258,7 @@ def _member_reconciled(event: e.MemberReconciled) -> str:
 
 def _group_reconciled(event: e.GroupReconciled) -> str:
     parts = ", ".join(f"{name} {count}" for name, count in event.assigned)
-    stopped = f"; some partition was read by nobody for {_duration(event.stopped_us)}" if event.stopped_us else ""
+    stopped = f"; some partition had no owner for {_duration(event.stopped_us)}" if event.stopped_us else ""
     return f"Group {event.group} is stable in epoch {event.epoch} ({event.assignor}): partitions {parts}{stopped}."
 
 
@@ -283,7 +283,7 @@ def _share_acknowledged(event: e.ShareAcknowledged) -> str:
 
 def _rebalanced(event: e.GroupRebalanced) -> str:
     parts = ", ".join(f"{name} {count}" for name, count in event.assigned)
-    stopped = f"; some partitions were read by nobody for {_duration(event.stopped_us)}" if event.stopped_us else ""
+    stopped = f"; some partitions had no owner for {_duration(event.stopped_us)}" if event.stopped_us else ""
     return f"Group {event.group} is stable in generation {event.generation} ({event.protocol}): partitions {parts}{stopped}."
 
 

@@ -169,7 +169,9 @@ function control(field, value, view) {
       ? h(
           "select",
           { ...common, key: "c" },
-          options.map((option) => h("option", { key: option, value: option, selected: option === value }, option)),
+          options.map((option) =>
+            h("option", { key: option, value: option, selected: option === value }, option || field.none),
+          ),
         )
       : field.kind === "pairs" || field.kind === "list"
         ? h("textarea.mono", { ...common, key: "c", rows: 2, spellcheck: "false", value })

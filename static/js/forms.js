@@ -5,7 +5,7 @@
 
 /**
  * @typedef {{name: string, label: string, kind?: "text" | "number" | "select" | "check" | "pairs" | "list", value?: any, hint?: string,
- *   options?: (view: any) => string[], min?: number, max?: number, optional?: boolean, config?: string}} Field
+ *   options?: (view: any) => string[], none?: string, min?: number, max?: number, optional?: boolean, config?: string}} Field
  * @typedef {{title: string, submit: string, fields: Field[]}} Form
  */
 
@@ -176,7 +176,8 @@ export const FORMS = {
         kind: "select",
         options: () => ASSIGNORS,
         config: "partition.assignment.strategy",
-        hint: "classic only; empty: range first, as by default",
+        none: "default: range first",
+        hint: "of the classic protocol only",
       },
       {
         name: "isolation",
@@ -198,7 +199,8 @@ export const FORMS = {
         label: "commitSync at each poll",
         kind: "select",
         options: () => ["", "before", "after"],
-        hint: "before or after processing; empty: as enable.auto.commit says",
+        none: "as enable.auto.commit says",
+        hint: "before or after it processes",
       },
       { name: "configs", label: "Settings", kind: "pairs", value: "auto.offset.reset=earliest" },
     ],
@@ -315,7 +317,12 @@ export const FORMS = {
     title: "Create a user",
     submit: "Create",
     fields: [
-      { name: "name", label: "Name", value: "alice" },
+      {
+        name: "name",
+        label: "Name",
+        value: "alice",
+        hint: "a client logs in with sasl.username and sasl.password among its settings",
+      },
       { name: "password", label: "Password", value: "alice-secret" },
       {
         name: "mechanism",

@@ -209,12 +209,12 @@ class LabPage {
     }
   }
 
-  /** A twin that parts from this lab at the moment shown; with one setting changed, both are laid side by side. */
-  fork() {
+  /** A twin that parts from this lab at the moment shown; with one setting changed, both are laid side by side. @param {any} preset what the form begins with */
+  fork(preset = {}) {
     const at = this.store.clock.now_us;
     this.actions.ask(
       FORK,
-      {},
+      preset,
       () => `at ${clockText(at)} of branch ${this.store.clock.branch}`,
       async (read) => {
         const wish = forkOf(read);

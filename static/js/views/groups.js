@@ -2,6 +2,7 @@
 /** A group: its state machine, who owns which partition, who has read what since when, what stood still, and the lag. */
 import { clockText, h, render, span, spoken } from "../dom.js";
 import { mark } from "../objects.js";
+import { absentGroups, drawAbsent } from "./absent.js";
 import { drawMachine, GROUPS } from "./machine.js";
 import { chart, keepFitting } from "./plot.js";
 import { inFlight, settledOrNot, unsettled } from "./shares.js";
@@ -28,7 +29,27 @@ export function create(root, lab) {
     const { view } = lab.store;
     if (!view) return;
     const groups = Object.values(view.groups ?? {});
-    const group = groups.find(({ id }) => id === chosen) ?? groups[0];
+    const absent = absentGroups(view);
+    const lost = absent.find(({ id }) => id === chosen);
+    const group = lost ? undefined : (groups.find(({ id }) => id === chosen) ?? groups[0]);
+    const missing = lost ?? (group ? undefined : absent[0]);
+    chosen = group?.id ?? missing?.id ?? chosen;
+    const picker = h(
+      "select",
+      {
+        key: "select",
+        "aria-label": "Group",
+        value: chosen,
+        on: {
+          change: (/** @type {Event} */ event) => {
+            chosen = /** @type {HTMLSelectElement} */ (event.target).value;
+            draw();
+          },
+        },
+      },
+      groups.map(({ id }) => h("option", { key: id, value: id, selected: id === chosen }, id)),
+      absent.map(({ id }) => h("option", { key: id, value: id, selected: id === chosen }, `${id} (no coordinator)`)),
+    );
     const shared = group?.type === "share";
     const join = [
       shared ? null : adder("+ Consumer in a group", "CreateConsumer", { group_id: group?.id ?? "readers" }),
@@ -42,12 +63,19 @@ export function create(root, lab) {
     if (!group) {
       lag(null);
       render(top, [
-        h("div.view-bar", { key: "bar" }, [h("h3", { key: "h" }, "Groups"), join]),
-        h(
-          "p.empty",
-          { key: "none" },
-          "No group yet, or none whose coordinator answers. Consumers with the same group.id share out the partitions of what they subscribe to; share consumers share the records in each.",
-        ),
+        h("div.view-bar", { key: "bar" }, [
+          h("h3", { key: "h" }, missing ? "Group" : "Groups"),
+          missing ? picker : null,
+          join,
+          missing ? h("span.fact.tone-offline", { key: "lost" }, "coordinator cannot be asked") : null,
+        ]),
+        missing
+          ? drawAbsent(view, missing)
+          : h(
+              "p.empty",
+              { key: "none" },
+              "No group yet, or none whose coordinator answers. Start a consumer in a group here, then a second one: consumers with the same group.id share out the partitions of what they subscribe to; share consumers share the records in each.",
+            ),
       ]);
       render(foot, []);
       return;
@@ -55,21 +83,7 @@ export function create(root, lab) {
     render(top, [
       h("div.view-bar", { key: "bar" }, [
         h("h3", { key: "h" }, "Group"),
-        h(
-          "select",
-          {
-            key: "select",
-            "aria-label": "Group",
-            value: group.id,
-            on: {
-              change: (/** @type {Event} */ event) => {
-                chosen = /** @type {HTMLSelectElement} */ (event.target).value;
-                draw();
-              },
-            },
-          },
-          groups.map(({ id }) => h("option", { key: id, value: id, selected: id === group.id }, id)),
-        ),
+        picker,
         h(
           "button.button.small",
           { key: "do", type: "button", "data-object": `group:${group.id}`, "aria-haspopup": "menu" },
@@ -224,7 +238,15 @@ function stopped(view, group) {
           h("b", { key: "b" }, span(longestLast)),
           ` the last time, at most: ${last.length} partition${last.length === 1 ? "" : "s"}, ${span(sumLast)} together`,
         ])
-      : h("p.muted", { key: "last" }, "Nothing has stood still since the first assignment."),
+      : open.length
+        ? null
+        : h(
+            "p.muted",
+            { key: "last" },
+            group.owners.length
+              ? "Nothing has stood still since the first assignment."
+              : "No partition has been given to anybody yet.",
+          ),
     sumAll > sumLast ? h("p.muted", { key: "all" }, `${span(sumAll)} of partitions in all that is kept`) : null,
   ]);
 }
@@ -268,7 +290,7 @@ function matrix(view, group) {
   const colours = members(group);
   const committed = new Map(group.offsets.map((/** @type {any} */ at) => [`${at.topic}-${at.partition}`, at]));
   const owned = new Set(group.members.flatMap((/** @type {any} */ member) => member.partitions));
-  return h(
+  const table = h(
     "div.scroll",
     { key: "matrix", tabindex: "0", role: "region", "aria-label": "Members and their partitions" },
     [
@@ -277,7 +299,7 @@ function matrix(view, group) {
         h("thead", { key: "h" }, [
           h("tr", {}, [
             h("th", { key: "m", scope: "col" }, "Member"),
-            h("th", { key: "s", scope: "col" }, group.type === "classic" ? "At the barrier" : "Epoch"),
+            h("th", { key: "s", scope: "col" }, group.type === "classic" ? "Rebalance" : "Epoch"),
             places.map((place) => h("th", { key: `p ${place}`, scope: "col" }, place)),
           ]),
         ]),
@@ -322,6 +344,18 @@ function matrix(view, group) {
       ]),
     ],
   );
+  return h("div.members-room", { key: "members" }, [
+    table,
+    group.members.length
+      ? h(
+          "p.caption",
+          { key: "marks" },
+          group.type === "share"
+            ? "● reads it"
+            : "● owns it   ◌ is to get it   ▸ is to give it up   ✕ nobody reads it, or a dead owner does not",
+        )
+      : null,
+  ]);
 }
 
 /** @param {string} name @param {string[]} places @param {Map<any, any>} committed @param {(at: any) => number} value @param {(at: any) => boolean} [open] */
@@ -381,7 +415,7 @@ function memberRow(view, group, member, places, colour) {
     ]),
     h(
       "td",
-      { key: "s", class: member.state ? "tone-lagging" : "" },
+      { key: "s", class: member.state && member.state !== "stable" ? "tone-lagging" : "" },
       [member.epoch >= 0 ? `epoch ${member.epoch}` : "", member.state].filter(Boolean).join(", ") || "–",
     ),
     places.map((place) =>

@@ -205,7 +205,7 @@ function line(lab, row, index) {
       row.offsets?.length > 1 ? row.offsets.join(", ") : row.offset < 0 ? "–" : String(row.offset),
     ),
     h("td.mono.clip", { key: "k" }, row.key ?? ""),
-    h("td.mono.clip", { key: "v" }, row.value ?? "null"),
+    h("td.mono.clip", { key: "v" }, row.value ?? (row.fate === "failed" && row.offset < 0 ? "–" : "null")),
     h("td.num", { key: "a" }, row.acked_us < 0 ? row.error || "–" : clockText(row.acked_us)),
     h("td", { key: "r" }, row.readers.join(", ")),
     h(

@@ -165,7 +165,7 @@ function rows(lab, id, topic, partition) {
                         height: ROW - 6,
                         rx: 3,
                       }),
-                      cell >= 14
+                      cell >= 14 && whole(batch)
                         ? Array.from({ length: batch.last_offset - batch.base_offset }, (_, index) =>
                             h("line.between", {
                               key: `l${index}`,
@@ -176,10 +176,10 @@ function rows(lab, id, topic, partition) {
                             }),
                           )
                         : null,
-                      w >= name.length * 8
+                      w >= label(batch, name).length * 7.4 + 4
                         ? h(
                             "text",
-                            { x: x(batch.base_offset) + w / 2, y: ROW - 6, "text-anchor": "middle" },
+                            { x: x(batch.base_offset) + w / 2, y: ROW - 8, "text-anchor": "middle" },
                             label(batch, name),
                           )
                         : null,
@@ -204,12 +204,9 @@ function rows(lab, id, topic, partition) {
                   : null,
                 log.log_start_offset > low
                   ? h("g.at-start", { key: "start" }, [
+                      h("rect.before", { x: 0, y: 3, width: x(log.log_start_offset), height: ROW }),
                       h("line", { x1: x(log.log_start_offset), x2: x(log.log_start_offset), y1: 0, y2: ROW + 8 }),
-                      h(
-                        "text",
-                        { x: x(log.log_start_offset) - 5, y: ROW + 6, "text-anchor": "end" },
-                        `start ${log.log_start_offset}`,
-                      ),
+                      h("text", { x: x(log.log_start_offset) + 4, y: ROW + 11 }, `log start ${log.log_start_offset}`),
                     ])
                   : null,
               ],
@@ -271,9 +268,13 @@ const KINDS = {
   transactional: ", of a transaction",
 };
 
+/** Compaction has taken nothing from it. @param {any} batch */
+const whole = (batch) => batch.control || batch.records > batch.last_offset - batch.base_offset;
+
 /** What is written on a batch. @param {any} batch @param {string} name */
 function label(batch, name) {
   if (batch.control) return batch.kind || "ctl";
+  if (!whole(batch)) return `${name}: ${batch.records} left`;
   return batch.tombstones === batch.records && batch.records ? `†${name}` : name;
 }
 

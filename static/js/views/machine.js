@@ -3,12 +3,14 @@
 import { h } from "../dom.js";
 
 /**
- * @typedef {{name: string, x: number, y: number, w?: number, note?: string}} State
+ * @typedef {{name: string, x: number, y: number, w?: number, means?: string}} State
  * @typedef {{from: string, to: string, label?: string, bend?: number}} Step
  * @typedef {{width: number, height: number, states: State[], steps: Step[]}} Machine
  */
 
 const HEIGHT = 26;
+const EMPTY = "no members; what it has committed stays for offsets.retention.minutes (7 days by default).";
+const DEAD = "deleted; nothing of it is left.";
 
 /** @type {Record<string, Machine>} As Kafka's coordinators have them, by the type of the group. */
 export const GROUPS = {
@@ -16,11 +18,30 @@ export const GROUPS = {
     width: 640,
     height: 138,
     states: [
-      { name: "Empty", x: 40, y: 20, w: 76 },
-      { name: "PreparingRebalance", x: 255, y: 20, w: 150 },
-      { name: "CompletingRebalance", x: 530, y: 20, w: 158 },
-      { name: "Stable", x: 530, y: 118, w: 80 },
-      { name: "Dead", x: 40, y: 118, w: 70 },
+      { name: "Empty", x: 40, y: 20, w: 76, means: EMPTY },
+      {
+        name: "PreparingRebalance",
+        x: 255,
+        y: 20,
+        w: 150,
+        means:
+          "the coordinator waits until every member has joined again, and drops who has not within its rebalance timeout. A group that was empty waits group.initial.rebalance.delay.ms for more.",
+      },
+      {
+        name: "CompletingRebalance",
+        x: 530,
+        y: 20,
+        w: 158,
+        means: "all have joined; the member that leads computes the assignment and hands it in (SyncGroup).",
+      },
+      {
+        name: "Stable",
+        x: 530,
+        y: 118,
+        w: 80,
+        means: "every member knows its partitions; who sends no heartbeat for session.timeout.ms is put out.",
+      },
+      { name: "Dead", x: 40, y: 118, w: 70, means: DEAD },
     ],
     steps: [
       { from: "Empty", to: "PreparingRebalance", label: "a member joins" },
@@ -35,11 +56,24 @@ export const GROUPS = {
     width: 640,
     height: 138,
     states: [
-      { name: "Empty", x: 40, y: 20, w: 76 },
-      { name: "Assigning", x: 255, y: 20, w: 96 },
-      { name: "Reconciling", x: 530, y: 20, w: 106 },
-      { name: "Stable", x: 530, y: 118, w: 80 },
-      { name: "Dead", x: 40, y: 118, w: 70 },
+      { name: "Empty", x: 40, y: 20, w: 76, means: EMPTY },
+      {
+        name: "Assigning",
+        x: 255,
+        y: 20,
+        w: 96,
+        means: "the group’s epoch is newer than its target: the coordinator is to compute a new one.",
+      },
+      {
+        name: "Reconciling",
+        x: 530,
+        y: 20,
+        w: 106,
+        means:
+          "the members follow the new target one by one; nobody gets a partition before its owner has confirmed that it gave it up.",
+      },
+      { name: "Stable", x: 530, y: 118, w: 80, means: "every member has what the target gives it." },
+      { name: "Dead", x: 40, y: 118, w: 70, means: DEAD },
     ],
     steps: [
       { from: "Empty", to: "Assigning", label: "a member joins" },
@@ -71,12 +105,50 @@ export const TRANSACTION = {
   width: 560,
   height: 150,
   states: [
-    { name: "Empty", x: 60, y: 74, w: 76 },
-    { name: "Ongoing", x: 200, y: 74, w: 88 },
-    { name: "PrepareCommit", x: 350, y: 30, w: 122 },
-    { name: "CompleteCommit", x: 495, y: 30, w: 126 },
-    { name: "PrepareAbort", x: 350, y: 118, w: 112 },
-    { name: "CompleteAbort", x: 495, y: 118, w: 118 },
+    {
+      name: "Empty",
+      x: 60,
+      y: 74,
+      w: 76,
+      means: "the producer has its ID and epoch, and has not sent anything in a transaction yet.",
+    },
+    {
+      name: "Ongoing",
+      x: 200,
+      y: 74,
+      w: 88,
+      means:
+        "records are being written; read_committed consumers wait at the first of them until it is committed or aborted.",
+    },
+    {
+      name: "PrepareCommit",
+      x: 350,
+      y: 30,
+      w: 122,
+      means: "decided, whoever crashes now: the coordinator has a commit marker written into each partition.",
+    },
+    {
+      name: "CompleteCommit",
+      x: 495,
+      y: 30,
+      w: 126,
+      means: "every partition has its marker: read_committed consumers read what was sent. The next may begin.",
+    },
+    {
+      name: "PrepareAbort",
+      x: 350,
+      y: 118,
+      w: 112,
+      means: "decided, whoever crashes now: the coordinator has an abort marker written into each partition.",
+    },
+    {
+      name: "CompleteAbort",
+      x: 495,
+      y: 118,
+      w: 118,
+      means:
+        "every partition has its marker: read_committed consumers skip what was sent, though it stays in the log. The next may begin.",
+    },
   ],
   steps: [
     { from: "Empty", to: "Ongoing" },
@@ -90,7 +162,8 @@ export const TRANSACTION = {
 /** @param {Machine} machine @param {string} current @param {string} label what the picture is of */
 export function drawMachine(machine, current, label) {
   const at = new Map(machine.states.map((state) => [state.name, state]));
-  return h("div.scroll.machine-room", { key: "machine", tabindex: "0", role: "region", "aria-label": label }, [
+  const means = at.get(current)?.means;
+  const picture = h("div.scroll", { key: "picture", tabindex: "0", role: "region", "aria-label": label }, [
     h(
       "svg.automaton",
       {
@@ -112,6 +185,10 @@ export function drawMachine(machine, current, label) {
         }),
       ],
     ),
+  ]);
+  return h("div.machine-room", { key: "machine" }, [
+    picture,
+    means ? h("p.meaning", { key: "means" }, [h("b", { key: "b" }, current), `: ${means}`]) : null,
   ]);
 }
 

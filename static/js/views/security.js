@@ -2,6 +2,13 @@
 /** Quotas with what the brokers measure of them, users, and ACLs: who may do what, and how much of it. */
 import { h, span } from "../dom.js";
 
+/** What a lab has from its start or never: authorizer.class.name is read when a broker starts. */
+const AUTHORIZER = {
+  of: "broker (all)",
+  configs:
+    "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nallow.everyone.if.no.acl.found=true",
+};
+
 /** @param {any} lab @param {any} view */
 export function security(lab, view) {
   const known = view.security ?? { acls: [], users: [], quotas: [], usage: [], authorizer: false };
@@ -15,11 +22,25 @@ export function security(lab, view) {
         "span.fact",
         { key: "auth", class: known.authorizer ? "tone-isr" : "" },
         known.authorizer
-          ? "StandardAuthorizer: what no ACL allows is denied"
+          ? "StandardAuthorizer: ACLs decide, and deny beats allow"
           : "no authorizer: everybody may do everything",
       ),
+      known.authorizer
+        ? null
+        : h(
+            "button.button.small",
+            { key: "with", type: "button", on: { click: () => lab.fork(AUTHORIZER) } },
+            "Fork with an authorizer…",
+          ),
       known.users.length ? h("span.fact", { key: "users" }, `users: ${known.users.join(", ")}`) : null,
     ]),
+    known.quotas.length || known.acls.length || known.users.length
+      ? null
+      : h(
+          "p.empty",
+          { key: "none" },
+          "No quota, no user, no ACL yet. A quota slows a client down instead of refusing it; a user has a password, and a client logs in with sasl.username and sasl.password among its settings; ACLs say what a user may do.",
+        ),
     known.quotas.length ? quotas(lab, known) : null,
     known.acls.length ? acls(lab, known.acls) : null,
   ]);

@@ -2,6 +2,7 @@
 /** Transactions: what each transactional ID is doing and where, and what that makes of the last stable offset. */
 import { h, render, span } from "../dom.js";
 import { partitionsOf } from "../objects.js";
+import { absentTransactions, drawAbsentTransactions } from "./absent.js";
 import { drawMachine, TRANSACTION } from "./machine.js";
 
 /** @param {HTMLElement} root @param {any} lab */
@@ -37,20 +38,14 @@ export function create(root, lab) {
           "+ read_committed consumer",
         ),
       ]),
+      drawAbsentTransactions(view),
       current
         ? drawMachine(TRANSACTION, current.state, `State of ${current.transactional_id}`)
         : h(
             "p.empty",
-            { key: "none" },
-            "No transactional ID yet. A producer with a transactional.id may begin, commit and abort; its coordinator keeps the state in __transaction_state.",
+            { key: "none", hidden: absentTransactions(view).length > 0 },
+            "No transactional ID yet. Create a transactional producer here; then its menu begins a transaction, sends records in it, and commits or aborts it. What a read_committed consumer sees meanwhile shows below.",
           ),
-      current
-        ? h(
-            "p.caption",
-            { key: "again" },
-            "What is complete may begin again: under transactions v2 each transaction has an epoch of its own.",
-          )
-        : null,
       all.length ? list(view, all, current, choose) : null,
       stable(view),
       readers(view),
@@ -202,10 +197,10 @@ function stable(view) {
         { key: "h" },
         h("tr", {}, [
           h("th", { key: "p", scope: "col" }, "Partition"),
-          h("th", { key: "b", scope: "col" }, "Log"),
           h("th.num", { key: "l", scope: "col" }, "LSO"),
           h("th.num", { key: "h", scope: "col" }, "HW"),
           h("th.num", { key: "e", scope: "col" }, "LEO"),
+          h("th", { key: "b", scope: "col" }, "Log: stable, then held back"),
           h("th", { key: "w", scope: "col" }, "Held back by"),
         ]),
       ),
@@ -227,6 +222,9 @@ function stableRow(view, id, partition) {
   const x = (offset) => ((Math.max(offset, start) - start) / Math.max(leo - start, 1)) * ROOM;
   return h("tr", { key: id, "data-concerns": id, class: held ? "held" : "" }, [
     h("th", { key: "p", scope: "row" }, id),
+    h("td.num.lso", { key: "l" }, String(lso)),
+    h("td.num.hw", { key: "h" }, String(hw)),
+    h("td.num", { key: "e" }, String(leo)),
     h(
       "td",
       { key: "b" },
@@ -238,9 +236,6 @@ function stableRow(view, id, partition) {
         h("line.at-hw-line", { key: "h", x1: x(hw), x2: x(hw), y1: 0, y2: 16 }),
       ]),
     ),
-    h("td.num.lso", { key: "l" }, String(lso)),
-    h("td.num.hw", { key: "h" }, String(hw)),
-    h("td.num", { key: "e" }, String(leo)),
     h("td", { key: "w" }, held ? [`${held} record${held === 1 ? "" : "s"}: `, holders(view, partition)] : "–"),
   ]);
 }
