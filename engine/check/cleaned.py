@@ -16,7 +16,11 @@ def judge_cleaned(world: World, oracle: Oracle) -> None:
             continue
         for partition, replica in node.partitions.items():
             known = oracle.state(partition)
-            if not replica.log.config.compact or known.licences:
+            if (
+                not replica.log.config.compact
+                or known.licences
+                or oracle.license_missed_marker(host.name, partition, known, replica)
+            ):
                 continue
             start, end = replica.log.log_start_offset, min(replica.high_watermark, known.high_watermark)
             held: dict[int, Record] = {}

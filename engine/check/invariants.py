@@ -71,6 +71,8 @@ class Oracle:
         self.turns: dict[str, int] = {}
         self.reloaded: set[str] = set()
         """Who read a producer snapshot back, on starting or after a truncation."""
+        self.lagged: set[tuple[str, TopicPartition]] = set()
+        """Who was out of the ISR once."""
         self.counts: Counter[str] = Counter()
         self.handlers: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.HighWatermarkAdvanced: self._high_watermark,
@@ -139,6 +141,7 @@ class Oracle:
         if replica is None or event.new <= known.high_watermark or known.licences:
             return
         known.extend(batches_between(replica.log, known.high_watermark, event.new), event.new)
+        self._taint_overtaken(event.broker, partition, known)
         self._candidates_complete(partition, known)
 
     def _leader_started(self, event: ev.LeaderStarted) -> None:
@@ -180,6 +183,8 @@ class Oracle:
 
     def _isr_changed(self, event: ev.IsrChanged) -> None:
         self.counts["ISR changes"] += 1
+        partition = place(event.topic, event.partition)
+        self.lagged.update((broker_name(broker), partition) for broker in event.old_isr if broker not in event.new_isr)
 
     def _truncated(self, event: ev.ReplicaTruncated) -> None:
         self.counts["truncations"] += 1
@@ -223,6 +228,19 @@ class Oracle:
             if broker in state.replicas and registered is not None:
                 self.state(partition).tainted[broker] = registered.broker_epoch
                 self._license_if_nobody_is_left(partition, state, reason)
+
+    def _taint_overtaken(self, leader: int, partition: TopicPartition, known: Committed) -> None:
+        """A race that Kafka has: the controller knows of a greater min.insync.replicas, and keeps who left the ISR as eligible; the leader,
+        who has heard of the new ISR from the answer to its AlterPartition but not yet of the new setting, goes on without them."""
+        state = self.image.partition(partition)
+        node = self.world.kernel.hosts[f"broker-{leader}"].node
+        if state is None or not state.elr or not isinstance(node, BrokerNode):
+            return
+        of_topic = (partition.topic, "min.insync.replicas", self.world.spec.broker_configs)
+        if node.image.topic_config(*of_topic) != self.image.topic_config(*of_topic):
+            known.tainted.update(
+                (broker, self.image.brokers[broker].broker_epoch) for broker in state.elr if broker in self.image.brokers
+            )
 
     def _license_if_nobody_is_left(self, partition: TopicPartition, state: PartitionImage, reason: str) -> None:
         tainted = self.state(partition).tainted.keys()
@@ -290,7 +308,11 @@ class Oracle:
             stable = replica.high_watermark
             if known.open or known.ended:
                 stable = max(known.last_stable_offset(stable), log.log_start_offset)
-            if log.last_stable_offset(replica.high_watermark) != stable and not self._forgot_unreplicated(name, known, replica):
+            if (
+                log.last_stable_offset(replica.high_watermark) != stable
+                and not self._forgot_unreplicated(name, known, replica)
+                and not self.license_missed_marker(name, partition, known, replica)
+            ):
                 self.fail(
                     "Offsets",
                     f"{partition} on {name}: the last stable offset is {replica.last_stable_offset}, should be {stable}"
@@ -319,6 +341,24 @@ class Oracle:
         }
         stable = known.last_stable_offset(replica.high_watermark, ended)
         return replica.last_stable_offset == max(stable, replica.log.log_start_offset)
+
+    def license_missed_marker(self, name: str, partition: TopicPartition, known: Committed, replica: Replica) -> bool:
+        """A replica that was away for longer than delete.retention.ms copies what the cleaner has left: a transaction whose records it
+        holds, but whose abort marker is gone. It takes them for part of the producer's next one. Kafka is no better; a day is the default."""
+        log = replica.log
+        if not log.config.compact or (name, partition) not in self.lagged:
+            return False
+        held = {int.from_bytes(batch[:8], "big") for batch in batches_between(log, 0, log.log_end_offset)}
+        for transaction in known.ended:
+            if (
+                not transaction.committed
+                and transaction.marker < log.log_end_offset
+                and transaction.marker not in held
+                and any(first in held for first, _ in transaction.places)
+            ):
+                self._license(partition, "an abort marker was gone before a replica that was away could copy it")
+                return True
+        return False
 
     def _check_shape(self, image: MetadataImage) -> None:
         for partition, state in partitions_of(image):
