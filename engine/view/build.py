@@ -51,8 +51,8 @@ from engine.view.tree import (
 
 NOTHING_KNOWN = MetadataImage()
 SHOWN_KINDS = ("broker", "controller", "producer", "consumer", "share-consumer", "processor")
-TAIL_BUDGET = 150
-"""Batches shown over all replicas; at about 160 bytes each, a push stays near 25 KB even where everything moves."""
+TAIL_BUDGET = 130
+"""Batches shown over all replicas; at about 130 bytes each and 7 KB of all else, a push stays near 25 KB even where everything moves."""
 MIN_TAIL = 4
 
 

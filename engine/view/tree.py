@@ -43,7 +43,7 @@ class NodeView(msgspec.Struct):
     since_us: int = 0
 
 
-class BatchView(msgspec.Struct):
+class BatchView(msgspec.Struct, omit_defaults=True):
     """One batch near the end of a replica's log. ``kind``: "transactional", of a control batch "commit" or "abort". ``tombstones`` are
     counted where the topic is compacted."""
 

@@ -7,6 +7,7 @@ import pytest
 
 from engine import commands as c
 from engine import limits
+from engine.check.bench import busy_lab
 from engine.errors import EngineError
 from engine.lab import Lab
 from engine.messages import cluster, fetch, produce
@@ -147,6 +148,14 @@ def test_two_views_and_their_patch_agree(lab: Lab) -> None:
         new = msgspec.to_builtins(lab.view())
         assert apply(old, diff(old, new)) == new
         old = new
+
+
+def test_a_push_stays_near_25_kb_where_everything_moves() -> None:
+    lab = busy_lab()
+    lab.advance(lab.now_us + 3_000_000)
+    old = msgspec.to_builtins(lab.view())
+    lab.advance(lab.now_us + 100_000)
+    assert len(msgspec.json.encode(diff(old, msgspec.to_builtins(lab.view())))) < 25_600
 
 
 def test_looking_changes_nothing(lab: Lab) -> None:
