@@ -254,14 +254,15 @@ def _cancel_sync(group: ClassicGroup, out: Outbox) -> None:
 
 
 def on_sync_timer(shard: GroupShard, timer: SyncTimer, decision: Decision) -> None:
-    """Whoever has not sent its SyncGroup within the rebalance timeout is out (KIP-800's neighbour, KAFKA-13435)."""
+    """Whoever has not sent its SyncGroup within the rebalance timeout is out (KIP-800's neighbour, KAFKA-13435). A static member that was
+    replaced is out already, but as in Kafka its old member ID is still waited for, and the group rebalances all the same."""
     group = shard.groups.get(timer.group_id)
     if not isinstance(group, ClassicGroup) or group.state not in (COMPLETING_REBALANCE, STABLE) or not group.pending_sync:
         return
-    gone = [group.members[member_id] for member_id in group.pending_sync]
+    gone = [group.members[member_id] for member_id in group.pending_sync if member_id in group.members]
     stop_partitions(group, decision.out)
     for member in gone:
         group.remove(member.member_id, decision.out)
         emit_left(shard, group, member, "no SyncGroup in time", decision.out, silent=True)
-    names = ", ".join([member.client for member in gone])
+    names = ", ".join([member.client for member in gone]) or "a static member that was replaced"
     prepare_rebalance(shard, group, f"{names} did not sync in time", decision)
