@@ -103,8 +103,12 @@ class ProducerIdState:
             if log_start_offset == -1 or batch.sequence_was_reset:
                 return True
             if known.last_acked_offset < log_start_offset:
-                # Retention removed all that this producer wrote: the broker forgot it rightly, the sequence starts over.
-                self._start_at_beginning(known, batches)
+                # Retention removed all that this producer wrote: the broker forgot it rightly, the sequence starts over. Without a
+                # transaction that takes a new epoch, so that no pair of epoch and sequence is used twice.
+                if self.transactional:
+                    self._start_at_beginning(known, batches)
+                else:
+                    self.request_bump(batch.partition)
                 return True
             if self.transactional:
                 return False

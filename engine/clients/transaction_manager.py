@@ -47,7 +47,6 @@ FATAL_FOR_BATCHES = (
 )  # fmt: skip
 ABORTABLE_FOR_OFFSETS = (
     "GROUP_AUTHORIZATION_FAILED", "FENCED_INSTANCE_ID", "TRANSACTION_ABORTABLE", "UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION",
-    "STALE_MEMBER_EPOCH",
 )  # fmt: skip
 FIND, INIT, OFFSETS, END = "find", "init", "offsets", "end"
 PRIORITY = {FIND: 0, INIT: 1, OFFSETS: 2, END: 3}
@@ -313,7 +312,7 @@ class TransactionManager:
             self._complete()
         elif self._passes(sender, request, error, out):
             return
-        elif error in ("UNKNOWN_PRODUCER_ID", "TRANSACTION_ABORTABLE"):
+        elif error in ("UNKNOWN_PRODUCER_ID", "TRANSACTION_ABORTABLE") and request.committed:
             self.fail_abortable(sender, error, out)
         else:
             self.fail_fatally(sender, error, out)
@@ -350,6 +349,7 @@ class TransactionManager:
         if self.state in (ABORTING, ABORTABLE_ERROR, FATAL_ERROR) or self.state not in VALID_SOURCES[ABORTABLE_ERROR]:
             return
         self.state, self.last_error = ABORTABLE_ERROR, error
+        self.queue = [request for request in self.queue if request.kind == FIND]  # what asked for the others has failed
         out.emit(TransactionFailed(sender.name, self.transactional_id, error, False))
 
     def fail_fatally(self, sender: Sender, error: str, out: Outbox) -> None:

@@ -112,8 +112,8 @@ class ConsumerGroup:
         return member
 
     def validate_offset_commit(self, member_id: str, instance_id: str, generation_or_epoch: int, transactional: bool) -> None:
-        """An administrator may, while the group is empty; a member in its current epoch."""
-        if generation_or_epoch < 0 and not self.members:
+        """An administrator may, while the group is empty; a member in its current epoch; a transaction that names no member."""
+        if generation_or_epoch < 0 and (not self.members or (transactional and not member_id and not instance_id)):
             return
         self._validate_epoch(self.member(member_id), generation_or_epoch)
 

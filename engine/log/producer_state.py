@@ -166,6 +166,8 @@ class ProducerStateManager:
         """
         entry = self.producers.get(header.producer_id)
         if entry is None:
+            if from_client and "no-sequence-check" not in mutants:
+                self._check_first(header)
             return None
         epoch, first = header.producer_epoch, header.base_sequence
         if "no-sequence-check" in mutants:
@@ -182,6 +184,15 @@ class ProducerStateManager:
         if entry.current_txn_first_offset >= 0 and not header.is_transactional:
             raise LogError("INVALID_TXN_STATE", f"producer {header.producer_id} has a transaction open")
         return None
+
+    def _check_first(self, header: BatchHeader) -> None:
+        """Of a producer that nothing is known of. Each transaction of transactions v2 begins anew at sequence 0."""
+        known = self.verifications.get(header.producer_id) if self.verifications else None
+        if known is not None and known.epoch_bump and header.base_sequence != 0:
+            raise LogError(
+                "OUT_OF_ORDER_SEQUENCE_NUMBER",
+                f"producer {header.producer_id}: sequence {header.base_sequence}, expected 0 of a producer without state",
+            )
 
     @staticmethod
     def _check_sequence(header: BatchHeader, entry: ProducerStateEntry) -> None:

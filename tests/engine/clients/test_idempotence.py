@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from engine.clients.batch import ProducerBatch
 from engine.clients.idempotence import MAX_PRODUCER_EPOCH, ProducerIdState
 from engine.messages.base import TopicPartition
@@ -64,13 +66,16 @@ def test_out_of_order_behind_an_unanswered_batch_only_waits():
     assert not ids.bump(batches)
 
 
-def test_an_unknown_producer_id_after_retention_starts_the_sequence_over_without_a_bump():
+@pytest.mark.parametrize(("transactional", "epoch"), [(False, 1), (True, 0)])
+def test_an_unknown_producer_id_after_retention_starts_the_sequence_over(transactional: bool, epoch: int):
+    """Without a transaction in a new epoch, so that no pair of epoch and sequence is used twice; a transaction goes on in its own."""
     ids, batches = two_in_flight()
+    ids.transactional = transactional
     ids.acknowledged(batches[1], 10)
     ids.forget(batches[1])
     assert ids.can_retry(batches[2], "UNKNOWN_PRODUCER_ID", 11, False, batches)
-    assert not ids.bump(batches)
-    assert batches[2].base_sequence == 0
+    assert ids.bump(batches) is not transactional
+    assert (batches[2].producer_epoch, batches[2].base_sequence) == (epoch, 0)
 
 
 def test_an_exhausted_epoch_asks_for_a_new_producer_id():

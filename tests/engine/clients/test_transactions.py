@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from engine import commands as c
 from engine import events as e
 from engine.clients.configs import ProducerConfig
+from engine.clients.idempotence import ProducerIdState
 from engine.clients.producer import ProducerNode
-from engine.clients.transaction_manager import FATAL_ERROR, IN_TRANSACTION, READY, TransactionManager
+from engine.clients.transaction_manager import ABORTABLE_ERROR, FATAL_ERROR, IN_TRANSACTION, READY, TransactionManager
 from engine.errors import EngineError
+from engine.messages.transactions import EndTxnResponse
 from engine.sim.checkpoint import copy_tree
 from tests.engine.facts.scene import Scene
 
@@ -185,6 +189,39 @@ def test_records_that_cannot_be_delivered_make_the_transaction_abortable() -> No
     assert shop.stable[0] == shop.stable[1]
 
 
+def test_a_transaction_that_lacks_a_record_is_not_committed() -> None:
+    """``maybeTransitionToErrorState``: whatever ``send`` throws."""
+    shop = Shop({"max.request.size": "1000", "batch.size": "500"})
+    shop.do(c.BeginTransaction("pay"))
+    shop.send("a", "x" * 2_000, "b")
+    shop.do(c.CommitTransaction("pay"))
+    shop.wait(2)
+    assert shop.manager().state == ABORTABLE_ERROR
+    shop.do(c.AbortTransaction("pay"))
+    shop.wait(1)
+    assert shop.manager().state == READY
+    assert not shop.happened(e.TransactionPrepared, committed=True)
+
+
+def test_a_commit_whose_records_failed_is_not_sent_later() -> None:
+    """The call that waits for the records has failed with them; an abort that follows is an abort."""
+    shop = Shop({"delivery.timeout.ms": "3000", "request.timeout.ms": "1000", "linger.ms": "0"})
+    shop.do(c.BeginTransaction("pay"))
+    shop.send("a")
+    shop.wait(1)
+    shop.do(c.CutNetwork("pay", "broker-1"))
+    for pause in (0.5, 0.5):
+        shop.send("b")
+        shop.wait(pause)
+    shop.do(c.CommitTransaction("pay"))
+    shop.wait(2.2)
+    assert shop.manager().state == ABORTABLE_ERROR
+    shop.do(c.AbortTransaction("pay"), c.HealNetwork())
+    shop.wait(20)
+    assert shop.manager().state == READY
+    assert not shop.happened(e.TransactionPrepared, committed=True)
+
+
 def test_a_commit_survives_the_coordinator() -> None:
     """The answer is lost with the coordinator; the producer finds the next one and asks again."""
     shop = Shop()
@@ -264,3 +301,15 @@ def test_a_hanging_transaction_is_found_and_aborted_by_hand() -> None:
     answered = scene.do(c.AbortHangingTransaction("orders", 0, held.producer_id, max(held.producer_epoch - 1, 0), 5))
     scene.wait(2)
     assert scene.first(e.AdminAnswered, answered)[1].results[0][1] == "NONE"  # once more does no harm
+
+
+@pytest.mark.parametrize(("committed", "state"), [(True, "abortable error"), (False, "fatal error")])
+def test_a_commit_that_can_only_be_aborted_is_aborted_but_an_abort_is_not_aborted_again(committed: bool, state: str) -> None:
+    manager = TransactionManager("tx", 60_000, state="in transaction")
+    manager.end(committed, 1)
+    manager.in_flight = manager.queue.pop()
+    said: list[object] = []
+    sender = SimpleNamespace(name="shop", ids=ProducerIdState(True, True, 7, 0))
+    manager.answered(sender, EndTxnResponse(1, "TRANSACTION_ABORTABLE"), SimpleNamespace(emit=said.append))  # type: ignore[arg-type]
+    assert manager.state == state
+    assert len(said) == 1

@@ -284,3 +284,13 @@ def test_offsets_of_a_coordinator_have_no_sequence() -> None:
     log.append_as_leader(data, 0, NOW, disk, AppendOrigin.COORDINATOR)
     log.append_as_leader(data, 0, NOW, disk, AppendOrigin.COORDINATOR)
     assert log.last_stable_offset(2) == 0
+
+
+def test_with_transactions_v2_a_partition_that_knows_nothing_of_a_producer_takes_only_sequence_0() -> None:
+    """Each transaction has an epoch of its own: what begins with another sequence has lost what came before it."""
+    leader = Verified()
+    assert refused(lambda: leader.write(0, 3, leader.ask(0, 3))) == "OUT_OF_ORDER_SEQUENCE_NUMBER"
+    assert leader.write(0, 0, leader.ask(0, 0)) == 0
+    older = Verified()
+    guard = older.log.producer_state.start_verification(7, 0, 3, epoch_bump=False)
+    assert older.write(0, 3, guard) == 0, "with transactions v1 the records before it may have been deleted"
