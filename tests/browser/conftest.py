@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.lab import LabPage
 
 HERE = Path(__file__).parent
+expect.set_options(timeout=20_000)  # what takes half a second may take ten on a machine that does ten other things
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

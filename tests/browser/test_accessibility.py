@@ -23,6 +23,14 @@ WALK = """
   }).map((item, index) => { item.dataset.stop = index; return item.outerHTML.slice(0, 120); });
 }
 """
+SETTLED = """
+() => {
+  const now = document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex]').length;
+  window.still = now === window.stops ? (window.still ?? 0) + 1 : 0;
+  window.stops = now;
+  return window.still >= 5;
+}
+"""
 FOCUS = """
 () => {
   const item = document.activeElement;
@@ -33,10 +41,12 @@ FOCUS = """
 """
 
 
-def violations(page: Page) -> list[str]:
+def violations(page: Page, within: str = "html") -> list[str]:
     page.wait_for_load_state()  # a click returns when the next page is under way, not when it is there
     page.evaluate(AXE)
-    found: dict[str, Any] = page.evaluate("rules => axe.run(document, { runOnly: rules, resultTypes: ['violations'] })", RULES)
+    found: dict[str, Any] = page.evaluate(
+        "([rules, within]) => axe.run(within, { runOnly: rules, resultTypes: ['violations'] })", [RULES, within]
+    )
     return [
         f"{item['id']}: {node['html'][:160]} {node['failureSummary'][:200]}"
         for item in found["violations"]
@@ -90,6 +100,39 @@ def test_axe_finds_nothing_in_the_lab(coloured: BrowserContext) -> None:
     assert not violations(page), "breakpoints"
 
 
+def test_axe_finds_nothing_in_menus_and_dialogs_of_groups_transactions_and_access(coloured: BrowserContext) -> None:
+    page = coloured.new_page()
+    page.goto("/")
+    page.get_by_role("button", name="Open the lab").click()
+    lab = LabPage(page).ready()
+    lab.create_consumer("app-1", "orders", group_id="readers", protocol="consumer")
+    lab.create_producer("payer", "acks=all", transactional_id="pay-1")
+    groups = lab.show("Groups")
+    expect(groups.locator(".a-state.now")).to_have_text("Stable")
+    dialogs = {"Groups": ["+ Consumer in a group"], "Transactions": ["+ Transactional producer"]}
+    dialogs["Metrics"] = ["Quota…", "User…", "ACL…", "Fork with an authorizer…"]
+    for view, buttons in dialogs.items():
+        shown = lab.show(view)
+        for button in buttons:
+            shown.get_by_role("button", name=button).click()
+            expect(page.get_by_role("dialog")).to_be_visible()
+            assert not violations(page, "#command-dialog"), button
+            page.keyboard.press("Escape")
+            expect(shown.get_by_role("button", name=button)).to_be_focused()
+    for view, button in {"Groups": "Actions…", "Transactions": "payer"}.items():
+        lab.show(view).get_by_role("button", name=button).click()
+        expect(page.get_by_role("menu")).to_be_visible()
+        assert not violations(page, "#object-menu"), button
+        page.keyboard.press("Escape")
+    coordinator = re.search(r"coordinator: broker (\d)", lab.show("Groups").inner_text())
+    assert coordinator
+    lab.show("Cluster")
+    lab.do(f"broker-{coordinator[1]}", "Kill")
+    page.locator('[data-transport="pause"]').click()
+    expect(lab.show("Groups").locator("[data-absent]")).to_be_visible()
+    assert not violations(page, "#view-groups"), "no coordinator"
+
+
 @pytest.mark.parametrize("lesson", ["topics-partitions-offsets", "acks", "broker-down"])
 def test_axe_finds_nothing_in_a_lesson(coloured: BrowserContext, lesson: str) -> None:
     page = coloured.new_page()
@@ -139,11 +182,15 @@ def test_axe_finds_nothing_in_the_lab_on_a_telephone(coloured: BrowserContext) -
 def test_tab_reaches_everything_and_focus_is_seen(lab: LabPage) -> None:
     page = lab.page
     lab.produce(1)
+    lab.create_consumer("app-1", "orders", group_id="readers", protocol="consumer")
+    lab.create_producer("payer", "acks=all", transactional_id="pay-1")
+    expect(lab.show("Groups").locator(".a-state.now")).to_have_text("Stable")
+    expect(lab.show("Transactions").locator(".a-state.now")).to_have_text("Empty")
     page.locator('[data-transport="pause"]').click()
     expect(page.locator('[data-transport="play"]')).to_be_visible()
     for view in VIEWS:
         lab.show(view)
-        page.wait_for_timeout(1200)  # the ledger and the bytes are fetched, the text view draws once a second
+        page.wait_for_function(SETTLED, polling=300)  # the ledger and the bytes are fetched, the text view draws once a second
         wanted = page.evaluate(WALK)
         page.evaluate("document.activeElement.blur()")
         reached: set[str] = set()
@@ -176,6 +223,24 @@ def test_a_broker_is_killed_and_started_by_keyboard(lab: LabPage) -> None:
     expect(page.get_by_role("menuitem", name="Start", exact=True)).to_be_focused()
     page.keyboard.press("Enter")
     expect(lab.machine("broker-3")).not_to_contain_text("down")
+
+
+def test_a_member_is_killed_by_keyboard_in_the_view_of_groups(lab: LabPage) -> None:
+    page = lab.page
+    lab.create_consumer("app-1", "orders", group_id="readers", protocol="consumer")
+    member = lab.show("Groups").get_by_role("button", name="app-1")
+    expect(page.locator("#view-groups .own")).to_have_count(3)
+    member.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("menu")).to_be_visible()
+    kill = page.get_by_role("menuitem", name="Kill", exact=True)
+    for _ in range(12):
+        if kill.evaluate("item => item === document.activeElement"):
+            break
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#view-groups .own.gone")).to_have_count(3)
+    expect(member).to_be_focused()
 
 
 def test_arrow_keys_change_the_view(lab: LabPage) -> None:

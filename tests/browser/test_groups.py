@@ -54,6 +54,8 @@ def test_a_member_is_killed_and_its_partitions_stand_still_until_its_session_is_
     expect(last).to_contain_text("6 partitions" if protocol == "eager" else "2 partitions", timeout=PATIENCE_MS)
     assert 40 < seconds(last.locator("b").inner_text()) < 60
     expect(view.locator(".gap")).not_to_have_count(0)
+    expect(view.locator(".meaning")).to_contain_text("Stable: every member")
+    expect(view.get_by_role("region", name="Rebalances").get_by_role("row").nth(1)).to_contain_text("app-2")
     lab.show("Cluster")
     lab.events("MemberLeft").first.locator(".why").click()
     expect(lab.page.locator("#why .root").filter(has_text="kill app-2")).to_be_visible()
@@ -66,6 +68,25 @@ def test_a_member_that_leaves_politely_stops_all_under_the_eager_protocol(lab: L
     last = view.locator('[data-stopped="last"]')
     expect(last).to_contain_text("6 partitions", timeout=PATIENCE_MS)
     assert seconds(last.locator("b").inner_text()) < 10
+
+
+def test_a_group_stays_on_the_stage_while_nobody_coordinates_it(lab: LabPage) -> None:
+    lab.create_consumer("app-1", "orders", group_id="readers", protocol="consumer")
+    view = lab.show("Groups")
+    expect(owned(view, "app-1")).to_have_count(3, timeout=PATIENCE_MS)
+    coordinator = re.search(r"coordinator: broker (\d)", view.inner_text())
+    assert coordinator
+    lab.show("Cluster")
+    lab.do(f"broker-{coordinator[1]}", "Kill")
+    lab.show("Groups")
+    absent = view.locator('[data-absent="readers"]')
+    expect(absent).to_contain_text(f"The coordinator, broker {coordinator[1]}, is down")
+    expect(absent.get_by_role("row").filter(has_text="app-1")).to_contain_text("orders-0 at 0")
+    lab.speed("10×")
+    expect(view.locator(".fact").filter(has_text="coordinator: broker")).not_to_have_text(
+        f"coordinator: broker {coordinator[1]}", timeout=PATIENCE_MS
+    )
+    expect(owned(view, "app-1")).to_have_count(3, timeout=PATIENCE_MS)
 
 
 def test_an_open_transaction_holds_a_read_committed_consumer_until_it_is_aborted(lab: LabPage) -> None:
@@ -96,6 +117,29 @@ def test_an_open_transaction_holds_a_read_committed_consumer_until_it_is_aborted
     expect(careful.locator("td.num")).to_have_text("0")
     lab.show("Log")
     expect(page.locator("#view-log .batch.control").first).to_contain_text("abort")
+
+
+def test_what_was_held_back_is_read_once_it_is_committed(lab: LabPage) -> None:
+    lab.create_producer("payer", "acks=all", transactional_id="pay-1")
+    lab.create_consumer("careful", "orders", isolation="read_committed")
+    view = lab.show("Transactions")
+    expect(view.locator(".a-state.now")).to_have_text("Empty", timeout=PATIENCE_MS)
+    payer = view.get_by_role("button", name="payer")
+    payer.click()
+    lab.page.get_by_role("menuitem", name="Begin a transaction").click()
+    lab.show("Cluster")
+    lab.produce(7, producer="payer", partition="0")
+    lab.show("Transactions")
+    expect(view.locator(".stable tr.held .lso")).to_have_text("0")
+    payer.click()
+    lab.page.get_by_role("menuitem", name="Commit it").click()
+    expect(view.locator(".a-state.now")).to_have_text("CompleteCommit")
+    expect(view.locator(".meaning")).to_contain_text("read_committed consumers read what was sent")
+    careful = view.get_by_role("row").filter(has_text="careful")
+    expect(careful.locator("td.num")).to_have_text("7")
+    payer.click()
+    lab.page.get_by_role("menuitem", name="Commit it").click()
+    expect(lab.page.locator("#toast")).to_contain_text("Invalid transition attempted from state READY to state COMMITTING")
 
 
 def test_a_groups_offsets_are_set_from_its_menu_and_in_the_console(lab: LabPage) -> None:
