@@ -24,6 +24,7 @@ from engine.world import (
     active_segment,
     create_topic_request,
     known_partitions,
+    remember_names,
     running_workloads,
 )
 
@@ -32,6 +33,7 @@ def apply(world: World, command: cm.Command, text: str) -> int:
     """Does what ``check`` let pass; returns the number of the CommandGiven event, the root of all that follows."""
     cause = world.kernel.give_command(type(command).__name__, text)
     EFFECTS[type(command)](world, command, cause)
+    remember_names(world, command)
     return cause
 
 

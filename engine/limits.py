@@ -72,6 +72,10 @@ MAX_HELD_MESSAGES = 20_000
 MAX_QUEUE = 200_000
 """Deliveries in the kernel's queue; beyond it a lab is stopped with a clear error rather than eat the machine."""
 MAX_GROUP_ID = 200
+MAX_GROUPS = 100
+"""That a lab was ever told of and that nobody deleted: each is looked at for every view."""
+MAX_TRANSACTIONAL_IDS = 200
+"""That a lab was ever told of: coordinators remember each for a week (transactional.id.expiration.ms)."""
 MAX_CONSOLE_LINE = 4_000
 MAX_CONSOLE_FILES = 20
 MAX_DISK_QUEUE_US = 5_000_000

@@ -19,16 +19,34 @@ from engine.world import (
     World,
     active_segment,
     buffered_bytes,
+    groups_named,
     known_partitions,
     producers,
     running_workloads,
     stored_bytes,
+    transactional_id_named,
 )
 
 
 def check(world: World, command: cm.Command) -> None:
     """Raises EngineError, naming the field, where the world as it is cannot do this."""
     CHECKS.get(type(command), _anything)(world, command)
+    _check_names(world, command)
+
+
+def _check_names(world: World, command: cm.Command) -> None:
+    """What groups and transactional IDs a lab has to remember is bounded."""
+    for field, group in groups_named(command):
+        if group not in world.groups and len(world.groups) >= limits.MAX_GROUPS:
+            raise EngineError(
+                f"{field}: a lab holds at most {limits.MAX_GROUPS} groups; delete one first.", field=field, code="POLICY_VIOLATION"
+            )
+    name = transactional_id_named(command)
+    if name and name not in world.transactional_ids and len(world.transactional_ids) >= limits.MAX_TRANSACTIONAL_IDS:
+        raise EngineError(
+            f"configs: a lab holds at most {limits.MAX_TRANSACTIONAL_IDS} transactional IDs; use one of those again.",
+            field="configs", code="POLICY_VIOLATION",
+        )  # fmt: skip
 
 
 def _anything(world: World, command: Any) -> None:

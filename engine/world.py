@@ -41,7 +41,7 @@ counts exactly."""
 @dataclass(slots=True)
 class World:
     """``client_configs``, ``consumer_topics``, ``applications`` and ``verdicts``: what each client was created with, so that a restart makes
-    the same one."""
+    the same one. ``groups`` and ``transactional_ids``: those that commands have named, in order, without the groups deleted since."""
 
     spec: ClusterSpec
     kernel: Kernel
@@ -53,6 +53,8 @@ class World:
     applications: dict[str, im.SetProcessing] = field(default_factory=dict)
     processors: dict[str, cm.CreateProcessor] = field(default_factory=dict)
     verdicts: dict[str, im.SetVerdicts] = field(default_factory=dict)
+    groups: list[str] = field(default_factory=list)
+    transactional_ids: list[str] = field(default_factory=list)
 
     def make_node(self, host: Host) -> Node:
         """A fresh process for this host."""
@@ -237,3 +239,30 @@ def active_segment(world: World, command: cm.CorruptDisk) -> str:
             field="partition",
         )
     return paths[-1]
+
+
+def groups_named(command: cm.Command) -> list[tuple[str, str]]:
+    """(field, group) of each group that comes into being with this command unless it is there already."""
+    if isinstance(command, cm.AlterGroupOffsets | cm.CreateProcessor):
+        return [("group", command.group)]
+    if isinstance(command, cm.CreateConsumer | cm.CreateShareConsumer) and command.configs.get("group.id"):
+        return [("configs", command.configs["group.id"])]
+    if isinstance(command, cm.AlterConfig) and command.resource_type == "group" and command.resource_name:
+        return [("resource_name", command.resource_name)]
+    return []
+
+
+def transactional_id_named(command: cm.Command) -> str:
+    """ "" where the command names none."""
+    return command.configs.get("transactional.id", "") if isinstance(command, cm.CreateProducer | cm.CreateProcessor) else ""
+
+
+def remember_names(world: World, command: cm.Command) -> None:
+    for _, group in groups_named(command):
+        if group not in world.groups:
+            world.groups.append(group)
+    name = transactional_id_named(command)
+    if name and name not in world.transactional_ids:
+        world.transactional_ids.append(name)
+    if isinstance(command, cm.DeleteGroup) and command.group in world.groups:
+        world.groups.remove(command.group)

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import commands as c
+from engine import limits
 from engine.errors import ERRORS, EngineError
 from engine.events import AdminAnswered
 from engine.lab import Lab
@@ -55,3 +56,21 @@ def test_any_command_is_done_or_refused_and_no_node_breaks(busy: Lab, contents: 
         if isinstance(happening.event, AdminAnswered):
             assert happening.event.error in ERRORS
             assert all(error in ERRORS for _, error, _ in happening.event.results)
+
+
+def test_groups_and_transactional_ids_are_bounded_even_while_time_stands_still(busy: Lab) -> None:
+    lab = busy.fork()
+    offsets = [{"topic": "orders", "partition": 0, "offset": 0}]
+    refusal = None
+    for number in range(limits.MAX_GROUPS + 1):
+        refusal = refusal or attempt(lab, {"type": "AlterGroupOffsets", "group": f"group-{number}", "offsets": offsets})
+    assert refusal is not None
+    assert (refusal.field, refusal.code) == ("group", "POLICY_VIOLATION")
+    assert ask(lab, {"type": "AlterGroupOffsets", "group": "group-0", "offsets": offsets}), "it is there already"
+    assert not ask(lab, {"type": "CreateConsumer", "name": "late", "configs": {"group.id": "new"}})
+    assert not ask(lab, {"type": "AlterConfig", "resource_type": "group", "resource_name": "new"})
+    assert ask(lab, {"type": "DeleteGroup", "group": "group-0"})
+    assert ask(lab, {"type": "CreateConsumer", "name": "late", "configs": {"group.id": "new"}})
+    lab.world.transactional_ids = [f"t{number}" for number in range(limits.MAX_TRANSACTIONAL_IDS)]
+    assert not ask(lab, {"type": "CreateProducer", "name": "payer", "configs": {"transactional.id": "another"}})
+    assert ask(lab, {"type": "CreateProducer", "name": "payer", "configs": {"transactional.id": "t1"}})
