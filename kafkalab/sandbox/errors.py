@@ -24,8 +24,9 @@ class Refusal(Exception):
         self.wait_s = wait_s
 
     def words(self) -> str:
-        """What happened and what to do, for a person."""
-        return _clean(f"{self.message} {self.cure}".strip())
+        """What happened and what to do, for a person. Many of Kafka's own messages have no full stop."""
+        stop = "" if self.message.endswith((".", "!", "?", ":")) or not self.cure else "."
+        return _clean(f"{self.message}{stop} {self.cure}".strip())
 
     def body(self) -> dict[str, Any]:
         """``{code, message, field, cure}``, safe to encode whatever the input held."""

@@ -129,7 +129,11 @@ export class Actions {
       return control.type === "checkbox" ? control.checked : control.value;
     };
     const say = () => {
-      need("[data-cli]", element).textContent = preview(read);
+      try {
+        need("[data-cli]", element).textContent = preview(read);
+      } catch {
+        // Somebody is in the middle of a line; what is wrong is said when it is sent.
+      }
     };
     render(element, [
       form.fields.map((field) => control(field, preset[field.name] ?? begun(field, view), view)),
@@ -174,7 +178,7 @@ function control(field, value, view) {
           ),
         )
       : field.kind === "pairs" || field.kind === "list"
-        ? h("textarea.mono", { ...common, key: "c", rows: 2, spellcheck: "false", value })
+        ? h("textarea.mono", { ...common, key: "c", rows: 2, spellcheck: "false", required: field.required, value })
         : field.kind === "check"
           ? h("input", { ...common, key: "c", type: "checkbox", checked: Boolean(value) })
           : h("input", {
@@ -185,7 +189,8 @@ function control(field, value, view) {
               min: field.min,
               max: field.max,
               autocomplete: "off",
-              required: field.kind === "number" && !field.optional,
+              step: field.step,
+              required: field.required || (field.kind === "number" && !field.optional),
             });
   const wide = field.kind === "pairs" || field.kind === "list" || field.kind === "check";
   return h("div.field", { key: field.name, class: wide ? "wide" : "" }, [

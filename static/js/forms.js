@@ -5,7 +5,8 @@
 
 /**
  * @typedef {{name: string, label: string, kind?: "text" | "number" | "select" | "check" | "pairs" | "list", value?: any, hint?: string,
- *   options?: (view: any) => string[], none?: string, min?: number, max?: number, optional?: boolean, config?: string}} Field
+ *   options?: (view: any) => string[], none?: string, min?: number, max?: number, step?: "any",
+ *   optional?: boolean, required?: boolean, config?: string}} Field
  * @typedef {{title: string, submit: string, fields: Field[]}} Form
  */
 
@@ -73,7 +74,13 @@ export const FORMS = {
       { name: "value", label: "Value", value: "hello {n}", hint: "{n} becomes the running number" },
       { name: "key", label: "Key", optional: true, hint: "equal keys go to one partition" },
       { name: "count", label: "How many", kind: "number", value: 1, min: 1, max: 1000 },
-      { name: "producer", label: "Producer", value: "producer", hint: "a new name makes one with Kafka’s defaults" },
+      {
+        name: "producer",
+        label: "Producer",
+        required: true,
+        value: "producer",
+        hint: "a new name makes one with Kafka’s defaults",
+      },
       {
         name: "partition",
         label: "Partition",
@@ -91,6 +98,7 @@ export const FORMS = {
       {
         name: "topic",
         label: "Name",
+        required: true,
         value: (/** @type {any} */ view) => free(topics(view), "orders", "payments", "clicks", "returns"),
       },
       { name: "partitions", label: "Partitions", kind: "number", value: 1, min: 1, max: 64 },
@@ -121,6 +129,7 @@ export const FORMS = {
       {
         name: "name",
         label: "Name",
+        required: true,
         value: (/** @type {any} */ view) => free(machines(view), "producer"),
       },
       {
@@ -146,11 +155,13 @@ export const FORMS = {
       {
         name: "name",
         label: "Name",
+        required: true,
         value: (/** @type {any} */ view) => free(machines(view), "app-1", "app-2", "app-3", "app-4"),
       },
       {
         name: "topics",
         label: "Topics",
+        required: true,
         kind: "list",
         value: (/** @type {any} */ view) => topics(view).find((name) => !view.topics[name].internal) ?? "",
         hint: "one per line",
@@ -212,11 +223,13 @@ export const FORMS = {
       {
         name: "name",
         label: "Name",
+        required: true,
         value: (/** @type {any} */ view) => free(machines(view), ...WORKERS),
       },
       {
         name: "topics",
         label: "Topics",
+        required: true,
         kind: "list",
         value: (/** @type {any} */ view) => own(view)[0] ?? "",
         hint: "one per line",
@@ -224,6 +237,7 @@ export const FORMS = {
       {
         name: "group_id",
         label: "Share group",
+        required: true,
         value: "workers",
         config: "group.id",
         hint: "begins at the end of the log, unless share.auto.offset.reset of the group says earliest",
@@ -290,7 +304,7 @@ export const FORMS = {
     title: "Set a group’s offset",
     submit: "Set",
     fields: [
-      { name: "group", label: "Group", hint: "it must have no members" },
+      { name: "group", label: "Group", required: true, hint: "it must have no members" },
       { name: "topic", label: "Topic", kind: "select", options: own },
       { name: "partition", label: "Partition", kind: "number", value: 0, min: 0 },
       { name: "offset", label: "Offset", kind: "number", value: 0, min: 0, hint: "the next record that it is to read" },
@@ -308,7 +322,8 @@ export const FORMS = {
         label: "At most",
         kind: "number",
         value: 1024,
-        min: 0,
+        min: 0.01,
+        step: "any",
         hint: "bytes per second and broker, or %",
       },
     ],
@@ -320,10 +335,11 @@ export const FORMS = {
       {
         name: "name",
         label: "Name",
+        required: true,
         value: "alice",
         hint: "a client logs in with sasl.username and sasl.password among its settings",
       },
-      { name: "password", label: "Password", value: "alice-secret" },
+      { name: "password", label: "Password", required: true, value: "alice-secret" },
       {
         name: "mechanism",
         label: "Mechanism",
@@ -336,11 +352,17 @@ export const FORMS = {
     title: "Add an ACL",
     submit: "Add",
     fields: [
-      { name: "principal", label: "Principal", value: "User:alice", hint: "User:*: everybody" },
+      { name: "principal", label: "Principal", required: true, value: "User:alice", hint: "User:*: everybody" },
       { name: "permission", label: "Permission", kind: "select", options: () => ["allow", "deny"] },
       { name: "operation", label: "Operation", kind: "select", options: () => OPERATIONS },
       { name: "resource_type", label: "On a", kind: "select", options: () => RESOURCES },
-      { name: "resource_name", label: "Named", value: "orders", hint: "*: all; a cluster is kafka-cluster" },
+      {
+        name: "resource_name",
+        label: "Named",
+        required: true,
+        value: "orders",
+        hint: "*: all; a cluster is kafka-cluster",
+      },
       { name: "pattern_type", label: "Pattern", kind: "select", options: () => ["literal", "prefixed"] },
     ],
   },
@@ -348,9 +370,9 @@ export const FORMS = {
     title: "Start a workload",
     submit: "Start",
     fields: [
-      { name: "name", label: "Name", value: "load" },
+      { name: "name", label: "Name", required: true, value: "load" },
       { name: "topic", label: "Topic", kind: "select", options: topics },
-      { name: "producer", label: "Producer", value: "producer" },
+      { name: "producer", label: "Producer", required: true, value: "producer" },
       { name: "records_per_second", label: "Records per second", kind: "number", value: 10, min: 1, max: 5000 },
       { name: "keys", label: "Different keys", kind: "number", value: 0, min: 0, max: 100000, hint: "0: without keys" },
       { name: "value_bytes", label: "Bytes per value", kind: "number", value: 100, min: 1, max: 10000 },
@@ -495,13 +517,14 @@ export function forkOf(read) {
   };
 }
 
-/** @param {string} text @returns {Record<string, string>} */
-export function pairs(text) {
+/** @param {string} text @param {string} [field] where it stands @returns {Record<string, string>} */
+export function pairs(text, field = "configs") {
   /** @type {Record<string, string>} */
   const found = Object.create(null);
   for (const line of text.split("\n")) {
     const at = line.indexOf("=");
     if (at > 0) found[line.slice(0, at).trim()] = line.slice(at + 1).trim();
+    else if (line.trim()) throw Object.assign(new Error(`“${line.trim()}” is not name=value.`), { field });
   }
   return found;
 }
@@ -523,7 +546,7 @@ export function build(type, read) {
     }
     if (field.optional && raw === "") continue;
     if (field.kind === "number") command[field.name] = Number(raw);
-    else if (field.kind === "pairs") command[field.name] = pairs(raw);
+    else if (field.kind === "pairs") command[field.name] = pairs(raw, field.name);
     else if (field.kind === "list")
       command[field.name] = field.name === "replicas" ? words(raw).map(Number) : words(raw);
     else command[field.name] = raw;

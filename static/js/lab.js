@@ -33,6 +33,8 @@ const VIEWS = {
   text: createText,
 };
 
+const ANSWER_WITHIN_MS = 5000;
+
 class LabPage {
   /** @param {any} config {sandboxId, socketPath, lesson} */
   constructor(config) {
@@ -44,6 +46,7 @@ class LabPage {
     this.views = {};
     this.shown = "cluster";
     this.toastTimer = 0;
+    this.askedAt = Number.NEGATIVE_INFINITY;
     /** @type {(id: number) => void} */
     this.why = () => {};
     /** @type {() => Promise<void>} time runs again, as fast as it did */
@@ -88,6 +91,12 @@ class LabPage {
         this.toast(String(event.detail.error?.message ?? "The lab refused this."));
     });
     socket.addEventListener("state", () => this.badge());
+    // What the cluster itself refuses, it refuses after the form is closed.
+    store.addEventListener("push", (/** @type {any} */ event) => {
+      if (performance.now() - this.askedAt > ANSWER_WITHIN_MS) return;
+      for (const { kind, level, text } of event.detail.fresh)
+        if (kind === "AdminAnswered" && level === "major") this.toast(text);
+    });
     store.addEventListener("draw", () => this.draw());
     this.badge();
   }
@@ -186,6 +195,7 @@ class LabPage {
 
   /** A command; rejects with what the lab says against it. @param {any} command */
   submit(command) {
+    this.askedAt = performance.now();
     return this.socket.request("command", { command });
   }
 

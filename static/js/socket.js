@@ -10,7 +10,8 @@ export class Refusal extends Error {
   constructor(error) {
     // The field is in sight and keeps what was typed: nobody has to be told to correct it.
     const cure = error.cure?.startsWith("Correct this field") ? "" : (error.cure ?? "");
-    super(`${error.message} ${cure}`.trim());
+    const stop = cure && !/[.!?:]$/.test(error.message) ? "." : "";
+    super(`${error.message}${stop} ${cure}`.trim());
     this.field = error.field ?? "";
     this.code = error.code ?? "";
   }

@@ -75,6 +75,23 @@ def test_a_refused_command_says_so_beside_its_form(lab: LabPage) -> None:
     expect(dialog.get_by_label("Name")).to_be_focused()
 
 
+def test_a_line_that_is_no_setting_is_not_passed_over(lab: LabPage) -> None:
+    dialog = lab.page.get_by_role("dialog")
+    lab.page.get_by_role("button", name="+ Producer", exact=True).click()
+    dialog.get_by_label("Settings").fill("acks=all\nlinger.ms 5")
+    dialog.get_by_role("button", name="Create").click()
+    expect(dialog.get_by_role("alert")).to_have_text("“linger.ms 5” is not name=value.")
+    expect(dialog.get_by_label("Settings")).to_be_focused()
+
+
+def test_what_the_cluster_refuses_is_told_though_its_form_is_closed(lab: LabPage) -> None:
+    dialog = lab.page.get_by_role("dialog")
+    lab.page.get_by_role("button", name="+ Topic").click()
+    dialog.get_by_label("Replication factor").fill("5")
+    dialog.get_by_role("button", name="Create").click()
+    expect(lab.page.locator("#toast")).to_contain_text("INVALID_REPLICATION_FACTOR")
+
+
 def test_what_a_learner_types_is_text_everywhere(lab: LabPage) -> None:
     nasty = "<img src=x onerror=document.title='pwned'>"
     lab.produce(1, value=nasty, key=nasty)
