@@ -15,7 +15,7 @@ import msgspec
 from engine import events as e
 from engine.events import Event, Happening
 from engine.view.ownership import OWNERSHIP_EVENTS, OwnershipTracker
-from engine.view.tree import ConsumerView, NodeView, ProducerView, TopicView
+from engine.view.tree import ConsumerView, NodeView, PositionView, ProducerView, TopicView
 
 BUCKET_US = 5_000_000
 BUCKETS = 12
@@ -237,6 +237,16 @@ _ALWAYS = (
 )
 
 
+def _lag(consumer: ConsumerView, position: PositionView, topics: dict[str, TopicView]) -> int:
+    """``SubscriptionState.partitionLag``: under read_committed only up to the last stable offset, so that an open transaction shows in
+    the group's lag and not in the client's."""
+    topic = topics.get(position.topic)
+    partition = topic.partitions.get(str(position.partition)) if topic is not None else None
+    if consumer.configs.get("isolation.level") != "read_committed" or partition is None or partition.last_stable_offset < 0:
+        return position.lag
+    return max(min(position.high_watermark, partition.last_stable_offset) - position.position, 0)
+
+
 def measure(
     tracker: MetricsTracker,
     now_us: int,
@@ -262,7 +272,7 @@ def measure(
     found[REPLICA_MANAGER + "LeaderCount"] = sum(node.leader_count for node in alive)
     found[REPLICA_MANAGER + "PartitionCount"] = sum(node.replica_count for node in alive)
     for name, consumer in consumers.items():
-        lags = [position.lag for position in consumer.positions if position.lag >= 0]
+        lags = [_lag(consumer, position, topics) for position in consumer.positions if position.lag >= 0]
         if consumer.share is None:
             found[f"{CONSUMER}records-lag-max,client-id={name}"] = max(lags, default=0)
     found.update(tracker.gauges)

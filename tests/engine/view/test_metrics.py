@@ -85,6 +85,24 @@ def test_gauges_follow_a_failing_cluster() -> None:
     assert lab.view().metrics[CONTROLLER + "OfflinePartitionsCount"] == 3
 
 
+def test_what_waits_behind_an_open_transaction_is_no_lag_of_a_read_committed_client() -> None:
+    """``records-lag-max`` counts to the last stable offset; the view, like kafka-consumer-groups.sh, to the high watermark."""
+    lab = Lab(ClusterSpec(topics=(TopicSpec("orders", 1, 3),)), seed=5)
+    lab.submit(c.CreateProducer("bank", {"transactional.id": "tx"}))
+    lab.submit(c.CreateConsumer("reader", ["orders"], {"isolation.level": "read_committed", "auto.offset.reset": "earliest"}))
+    lab.submit(c.BeginTransaction("bank"))
+    lab.submit(c.Produce("orders", "open", producer="bank"))
+    lab.advance(lab.now_us + SECOND_US)
+    lab.submit(c.Produce("orders", "{n}", producer="other", count=5))
+    lab.advance(lab.now_us + 2 * SECOND_US)
+    view = lab.view()
+    assert view.consumers["reader"].positions[0].lag == 6
+    assert view.metrics[CONSUMER + "records-lag-max,client-id=reader"] == 0
+    lab.submit(c.CommitTransaction("bank"))
+    lab.advance(lab.now_us + 2 * SECOND_US)
+    assert lab.view().consumers["reader"].positions[0].lag == 0
+
+
 def test_clients_report_their_rates_and_lag() -> None:
     lab = Lab(ClusterSpec(topics=(TopicSpec("orders", 1, 3),)), seed=5)
     lab.submit(c.StartWorkload("work", "orders", producer="app", records_per_second=100))
