@@ -11,6 +11,12 @@ const WINDOW_US = 120_000_000;
 const TOGETHER_US = 10_000_000;
 const TONES = ["--leader", "--isr", "--lagging", "--hw", "--leo", "--offline"];
 const MAX_CURVES = 6;
+const MARKS = [
+  "● owns it",
+  "◌ is to get it",
+  "▸ is to give it up",
+  "✕ nobody reads it: it has no owner, or a dead one",
+];
 const KINDS = { classic: "classic protocol", consumer: "consumer protocol (KIP-848)", share: "share group (KIP-932)" };
 
 /** @param {HTMLElement} root @param {any} lab */
@@ -350,9 +356,7 @@ function matrix(view, group) {
       ? h(
           "p.caption",
           { key: "marks" },
-          group.type === "share"
-            ? "● reads it"
-            : "● owns it   ◌ is to get it   ▸ is to give it up   ✕ nobody reads it, or a dead owner does not",
+          (group.type === "share" ? ["● reads it"] : MARKS).map((text) => h("span", { key: text }, text)),
         )
       : null,
   ]);
