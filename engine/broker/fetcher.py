@@ -196,11 +196,11 @@ def on_response(broker: Broker, source: str, response: FetchResponse, out: Outbo
             out.because(cause)
             _on_divergence(broker, fetcher, followed, result, out)
         else:
-            _take(broker, fetcher, followed, result, out)
+            _take(broker, fetcher, followed, sent, result, out)
     _send(broker, fetcher, out)
 
 
-def _take(broker: Broker, fetcher: Fetcher, followed: FollowedPartition, result: FetchResult, out: Outbox) -> None:
+def _take(broker: Broker, fetcher: Fetcher, followed: FollowedPartition, sent: FetchItem, result: FetchResult, out: Outbox) -> None:
     """Appends what came and learns the leader's high watermark (fact 12); it may go back here (fact 24)."""
     partition = result.partition
     replica = broker.partitions[partition]
@@ -241,7 +241,7 @@ def _take(broker: Broker, fetcher: Fetcher, followed: FollowedPartition, result:
         topic, number = partition
         out.emit(LogStartOffsetAdvanced(broker.broker_id, topic, number, start, log.log_start_offset, LEADER_MOVED))
         moved = True
-    if moved:
+    if moved or sent.log_start_offset != log.log_start_offset:  # its own retention moves the start too: the leader is told
         followed.item = _item(broker, replica)
         fetcher.stale = True
 

@@ -18,12 +18,16 @@ from engine import commands as cm
 from engine import world as wd
 from engine.broker.node import BrokerNode
 from engine.check.cleaned import judge_cleaned
+from engine.check.commits import Commits
 from engine.check.groups import Groups, consumers
 from engine.check.invariants import Oracle, Violation, partitions_of
+from engine.check.met import Met
 from engine.check.outcome import Outcome
 from engine.check.processors import judge_processors
 from engine.check.readers import Readers
+from engine.check.rights import Rights, configs_of
 from engine.check.script import Script, Step
+from engine.check.shares import Shares, share_consumers
 from engine.check.transactions import judge_transactions
 from engine.clients.consumer import ConsumerNode
 from engine.clients.consumer_state import CRASHED
@@ -32,6 +36,7 @@ from engine.clients.processor import WORKING, ProcessorConsumer
 from engine.effects import apply
 from engine.errors import EngineError
 from engine.events import Happening
+from engine.metadata.configs import static_value
 from engine.metadata.internal_topics import TRANSACTION_STATE
 from engine.refusals import check
 from engine.spec import ClusterSpec
@@ -42,6 +47,8 @@ DRAIN_US = 240_000_000
 DRAIN_STEP_US = 2_000_000
 FORMING_STEP_US = 100_000
 
+DENIED = ("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED")
+"""Errors that ``poll`` throws and that pass with the ACL: an application ends by them."""
 _NAMES = re.compile(r"[\w.-]*\d[\w.,-]*")
 Listener = Callable[[list[Happening]], None]
 
@@ -72,7 +79,13 @@ class Arena:
         self.outcome = Outcome()
         self.readers = Readers()
         self.groups = Groups(self.oracle)
-        self.listeners = (self.outcome.observe, self.readers.observe, self.groups.observe, *listeners)
+        self.shares = Shares(self.world, self.oracle)
+        self.met = Met()
+        self.guarded = bool(static_value(spec.broker_configs, "authorizer.class.name"))
+        told = (self.outcome, self.readers, self.groups, Commits(self.oracle), self.shares, self.met)
+        self.listeners = (*[judge.observe for judge in told], *listeners)
+        if self.guarded:
+            self.listeners = (Rights(self.world).observe, *self.listeners)
         self.counts: Counter[str] = Counter()
         self.steps: list[Step] = []
         self.heal_us = 0
@@ -105,6 +118,7 @@ class Arena:
             return False
         if not self.heal_us:
             self.steps.append(Step(self.now, command))  # type: ignore[arg-type]
+        self.groups.told(command)
         apply(self.world, command, command_text(command))
         self.observe(self.world.kernel.fresh)
         self.world.kernel.fresh.clear()
@@ -153,15 +167,38 @@ class Arena:
             if host.status == "down":
                 self.do(cm.StartNode(host.name))
         for name, node in list(consumers(self.world)):
-            if node.application.state == CRASHED and self.do(cm.KillNode(name)):  # its supervisor starts it again
+            thrown = node.application.state == CRASHED or any(position.error in DENIED for position in node.positions.values())
+            if thrown and self.do(cm.KillNode(name)):  # its supervisor starts it again
                 self.do(cm.StartNode(name))
             if isinstance(node, ConsumerNode) and node.application.processing_us:
                 self.do(cm.SetProcessing(name, 0))
+        for name, sharing in list(share_consumers(self.world)):
+            if sharing.application.state == CRASHED and self.do(cm.KillNode(name)):
+                self.do(cm.StartNode(name))
+            if sharing.application.processing_us:
+                self.do(cm.SetProcessing(name, 0))
+        if self.guarded:
+            self._open_doors()
+
+    def _open_doors(self) -> None:
+        """Until the metadata say so: everybody may do everything again, and every user has his password."""
+        image = wd.best_image(self.world)
+        acls = list(image.acls.values()) if image is not None else []
+        if any(acl.permission == "deny" for acl in acls):
+            self.do(cm.DeleteAcl(permission="deny"))
+        for resource_type in ("topic", "group", "transactional-id"):
+            if not any((acl.resource_type, acl.principal, acl.operation) == (resource_type, "User:*", "all") for acl in acls):
+                self.do(cm.CreateAcl("User:*", "all", resource_type, "*"))
+        for name in list(self.world.kernel.hosts):
+            configs = configs_of(self.world, name)
+            user, mechanism = configs.get("sasl.username", ""), configs.get("sasl.mechanism", "")
+            if user and (image is None or (user, mechanism) not in image.scram):
+                self.do(cm.AlterUser(user, configs["sasl.password"], mechanism))
 
     def drain(self) -> None:
         end = self.now + DRAIN_US
         trouble = "nothing was checked"
-        elected = False
+        elected = kicked = False
         while self.now < end:
             self.advance(DRAIN_STEP_US)
             self._start_all()
@@ -171,6 +208,9 @@ class Arena:
             if not elected and self.now > end - DRAIN_US // 2 and "has no leader" in trouble:
                 elected = True
                 self._elect_whoever_is_left()
+            if not kicked and self.now > end - DRAIN_US // 2:
+                kicked = True
+                self._start_who_waits_in_vain()
         raise Violation("Liveness", self.now, trouble)
 
     def _elect_whoever_is_left(self) -> None:
@@ -180,6 +220,14 @@ class Arena:
             known = self.oracle.state(partition)
             if state.leader == -1 and (known.tainted or known.licences):
                 self.do(cm.ElectLeader("unclean", partition.topic, partition.partition))
+
+    def _start_who_waits_in_vain(self) -> None:
+        """The coordinator tells a share member its assignment once (``hasAssignedPartitionsChanged``). Where that answer was lost, a member
+        stays idle until something changes or somebody starts it anew."""
+        for name in list(self.shares.uninformed()):
+            self.groups.licences["a share member's assignment was lost on its way"] += 1
+            self.do(cm.KillNode(name))
+            self.do(cm.StartNode(name))
 
     def _unsettled(self) -> str:
         """What still moves; "" once the cluster is whole and idle."""
@@ -199,7 +247,13 @@ class Arena:
             replica = leader.partitions.get(partition) if isinstance(leader, BrokerNode) else None
             if replica is None or replica.role != "leader" or replica.high_watermark != replica.log.log_end_offset:
                 return f"the leader of {partition} has not committed everything"
-        return self.outcome.unsettled(world) or self._undecided() or self.groups.unsettled(world) or self._unread()
+        return (
+            self.outcome.unsettled(world)
+            or self._undecided()
+            or self.groups.unsettled(world)
+            or self.shares.unsettled()
+            or self._unread()
+        )
 
     def _undecided(self) -> str:
         """Where a transaction is still open; nobody can end one whose coordinator lost what it knew."""
@@ -230,6 +284,7 @@ class Arena:
         self.outcome.judge(world, oracle, counts)
         self.readers.judge(world, oracle, counts)
         self.groups.judge(world, self.readers, counts)
+        self.shares.judge(counts)
         judge_cleaned(world, oracle)
         judge_processors(world, oracle, self.outcome, counts)
         if not oracle.licensed(TRANSACTION_STATE):
@@ -252,7 +307,7 @@ class Arena:
             invariant = shape = f"Crash {type(crash).__name__} {_where(crash)}"
             at_us = self.now
         kernel = self.world.kernel
-        counts = {**self.oracle.counts, **self.counts}
+        counts = {**self.oracle.counts, **self.met.counts, **self.counts}
         trace = f"{kernel.trace & (1 << 64) - 1:016x}"
         licences = {**self.oracle.licences(), **self.groups.licences}
         return Report(self.seed, violation, counts, trace, kernel.deliveries, kernel.now, invariant, at_us, licences, shape)

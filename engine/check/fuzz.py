@@ -55,9 +55,13 @@ class Campaign(Arena):
     def __init__(self, seed: int, mutants: tuple[str, ...] = (), listeners: tuple[Listener, ...] = ()) -> None:
         self.stream = Stream(seed_for(seed, "fuzz"))
         super().__init__(self._draw_spec(mutants), seed, listeners)
-        menu = tuple(self.inflict)
+        menu = self._menu()
         self.faults = [fault for fault in menu if self.stream.chance(300_000)] or [self._pick(menu)]
         self.pace_us = self.stream.between(200_000, 3_000_000)
+
+    def _menu(self) -> tuple[str, ...]:
+        """The kinds of fault that make sense for this seed."""
+        return tuple(self.inflict)
 
     def _pick(self, options: tuple[str, ...] | list[str]) -> str:
         return options[self.stream.below(len(options))]

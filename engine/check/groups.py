@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine import commands as cm
 from engine import events as ev
 from engine.check.invariants import Oracle, Violation
-from engine.check.readers import Readers, readable_offsets
+from engine.check.readers import Readers, configs_of, readable_offsets
 from engine.clients.consumer import ConsumerNode
 from engine.clients.consumer_state import COMMIT_BEFORE, CRASHED, Consumer
 from engine.clients.processor import ProcessorNode
@@ -26,10 +27,11 @@ MANY = 1 << 30
 
 @dataclass(slots=True)
 class Member:
-    """A consumer of a group as it sees itself. ``expelled``: the coordinator no longer counts it."""
+    """A consumer of a group as it sees itself. ``expelled``: the coordinator no longer counts it. ``generation`` -1 under KIP-848."""
 
     group: str
     member_id: str = ""
+    generation: int = -1
     expelled: bool = False
     owned: dict[TopicPartition, None] = field(default_factory=dict)
 
@@ -48,6 +50,12 @@ class Groups:
     licences: Counter[str] = field(default_factory=Counter)
     expelled: set[str] = field(default_factory=set)
     """Member IDs. A client that was frozen may learn that it had joined when it has long been expelled again."""
+    moved: set[str] = field(default_factory=set)
+    """Groups for which an administrator has set offsets: they may leave something out."""
+
+    def told(self, command: cm.Command) -> None:
+        if isinstance(command, cm.AlterGroupOffsets):
+            self.moved.add(command.group)
 
     def observe(self, fresh: list[ev.Happening]) -> None:
         """Raises Violation where a partition gets a second owner."""
@@ -65,6 +73,7 @@ class Groups:
     def _joined(self, event: ev.GroupJoined, at_us: int) -> None:
         member = self.member(event.consumer, event.group)
         member.member_id, member.expelled = event.member_id, event.member_id in self.expelled
+        member.generation = event.generation if event.assignor else -1
 
     def _admitted(self, event: ev.MemberJoined, at_us: int) -> None:
         self.expelled.discard(event.member_id)
@@ -75,8 +84,12 @@ class Groups:
         for topic, number in event.partitions:
             partition = TopicPartition(topic, number)
             member.owned[partition] = None
+            if topic in self.oracle.deleted_topics:
+                continue
             for name, other in self.members.items():
                 if name == event.consumer or other.group != event.group or other.expelled or member.expelled:
+                    continue
+                if self._slept_through(name, other, member):
                     continue
                 if partition in other.owned and not self.oracle.licensed(CONSUMER_OFFSETS):
                     raise Violation(
@@ -84,6 +97,11 @@ class Groups:
                         at_us,
                         f"{event.consumer} was given {partition} while {name}, a member of {event.group}, owned it",
                     )
+
+    def _slept_through(self, name: str, other: Member, member: Member) -> bool:
+        """A static member that did not join again in time keeps its place, though not what it owned: others may have that in the new
+        generation before it has heard of it (``completeClassicGroupJoin``). It can commit nothing until it has."""
+        return other.generation < member.generation and bool(configs_of(self.oracle.world, name).get("group.instance.id"))
 
     def _given_up(self, event: ev.PartitionsRevoked | ev.PartitionsLost, at_us: int) -> None:
         member = self.member(event.consumer, event.group)
@@ -142,7 +160,7 @@ class Groups:
         if self.oracle.licensed(CONSUMER_OFFSETS):
             return
         for group, members in _alive(world).items():
-            if any(
+            if group in self.moved or any(
                 node.application.commit_each_poll == COMMIT_BEFORE or node.settings.auto_offset_reset != "earliest"
                 for node in members
             ):

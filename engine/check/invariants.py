@@ -73,6 +73,10 @@ class Oracle:
         """Who read a producer snapshot back, on starting or after a truncation."""
         self.lagged: set[tuple[str, TopicPartition]] = set()
         """Who was out of the ISR once."""
+        self.read_back: dict[TopicPartition, int] = {}
+        """Where the log ended that a coordinator read back, as long as that is not committed."""
+        self.deleted_topics: set[str] = set()
+        """By name: one that is created again under it is another topic, with epochs and offsets of its own."""
         self.counts: Counter[str] = Counter()
         self.handlers: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.HighWatermarkAdvanced: self._high_watermark,
@@ -89,6 +93,8 @@ class Oracle:
             ev.DiskWiped: lambda event: self._taint(event.name, "a wiped disk"),
             ev.DiskCorrupted: lambda event: self._taint(event.name, "a corrupted disk"),
             ev.LogCleaned: self._cleaned,
+            ev.CoordinatorLoaded: self._coordinator_loaded,
+            ev.TopicDeleted: self._deleted,
         }
 
     def observe(self, fresh: list[ev.Happening]) -> bool:
@@ -141,6 +147,8 @@ class Oracle:
         if replica is None or event.new <= known.high_watermark or known.licences:
             return
         known.extend(batches_between(replica.log, known.high_watermark, event.new), event.new)
+        if event.new >= self.read_back.get(partition, event.new + 1):
+            del self.read_back[partition]
         self._taint_overtaken(event.broker, partition, known)
         self._candidates_complete(partition, known)
 
@@ -148,13 +156,15 @@ class Oracle:
         partition = place(event.topic, event.partition)
         key = (partition, event.leader_epoch)
         other = self.leaders.setdefault(key, event.broker)
-        if other != event.broker:
+        if other != event.broker and event.topic not in self.deleted_topics:
             self.fail(
                 "OneLeaderPerEpoch",
                 f"brokers {other} and {event.broker} both led {partition} in epoch {event.leader_epoch}",
             )
         known = self.state(partition)
         replica = self._replica(event.broker, partition)
+        if replica is not None and replica.log.log_end_offset < self.read_back.get(partition, 0):
+            self._license(partition, "a coordinator answered from what it had read back and was not committed")
         if replica is not None and not known.licences and event.broker not in known.tainted:
             self._holds_all(event.broker, partition, known, replica, "LeaderComplete")
             if replica.log.log_end_offset < known.high_watermark:
@@ -162,6 +172,14 @@ class Oracle:
                     "TrueHwMonotone",
                     f"{partition}: committed up to {known.high_watermark}, its leader ends at {replica.log.log_end_offset}",
                 )
+
+    def _coordinator_loaded(self, event: ev.CoordinatorLoaded) -> None:
+        """It reads its log to the end and takes all of that for decided, as Kafka's do: asked for what is in there already, say to add a
+        partition to a transaction, it agrees at once. If the end of its log is lost before it is committed, nobody knows of that."""
+        partition = place(event.topic, event.partition)
+        replica = self._replica(event.broker, partition)
+        if replica is not None and replica.log.log_end_offset > self.state(partition).high_watermark:
+            self.read_back[partition] = replica.log.log_end_offset
 
     def _quorum_leader(self, event: ev.QuorumLeaderElected) -> None:
         self.counts["quorum elections"] += 1
@@ -197,6 +215,13 @@ class Oracle:
         self.counts["cleans"] += 1
         self.counts["records cleaned away"] += event.records_before - event.records_after
         self.replica_checked[f"broker-{event.broker}", place(event.topic, event.partition)] = 0
+
+    def _deleted(self, event: ev.TopicDeleted) -> None:
+        """Whatever comes under this name from now on proves nothing."""
+        self.deleted_topics.add(event.topic)
+        for partition in dict.fromkeys((*self.partitions, *[partition for partition, _ in self.leaders])):
+            if partition.topic == event.topic:
+                self._license(partition, "topic deletion")
 
     def _acknowledged(self, event: ev.ProduceAcknowledged) -> None:
         if event.acks == -1:

@@ -11,23 +11,53 @@ from collections import Counter
 from engine import commands as cm
 from engine import world as wd
 from engine.check.arena import Listener
-from engine.check.fuzz import INFLICT, Campaign, Inflict
+from engine.check.crowd import (
+    GROUP_FAULTS,
+    INPUT,
+    JOB_FAULTS,
+    LATEST,
+    METADATA_AGE_MS,
+    ORDERS,
+    OUTPUT,
+    PASSING,
+    PAYMENTS,
+    SHARE_FAULTS,
+)
+from engine.check.fuzz import INFLICT, Inflict
+from engine.check.users import GUARDED, USER_FAULTS, Users
 from engine.messages.base import TopicPartition
-from engine.metadata.internal_topics import CONSUMER_OFFSETS, TRANSACTION_STATE
+from engine.metadata.internal_topics import CONSUMER_OFFSETS, SHARE_GROUP_STATE, TRANSACTION_STATE
 from engine.spec import ClusterSpec, broker_name
 
-ORDERS, PAYMENTS, LATEST = "orders", "payments", "latest"
-FEATURES = ("transactions", "groups", "compaction", "retention", "quotas", "many controllers")
-MANUAL, GROUP = "tx-manual", "app"
-MAX_MEMBERS = 6
-METADATA_AGE_MS = "10000"
-"""Clients see new partitions before the run ends."""
+FEATURES = {
+    "transactions": 450_000,
+    "groups": 450_000,
+    "share groups": 300_000,
+    "jobs": 250_000,
+    "compaction": 400_000,
+    "retention": 400_000,
+    "quotas": 400_000,
+    "users": 200_000,
+    "racks": 300_000,
+    "topic deletion": 250_000,
+    "many controllers": 500_000,
+}
+"""Each with its share per million of the seeds."""
+MANUAL = "tx-manual"
+INTERNAL = {
+    "transactions": TRANSACTION_STATE,
+    "jobs": TRANSACTION_STATE,
+    "groups": CONSUMER_OFFSETS,
+    "share groups": SHARE_GROUP_STATE,
+}
+RACKS = ("east", "west", "north")
+RACK_AWARE = {"replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector"}
 RARE = {"wiped disk": 100_000, "unclean election": 300_000, "corrupt disk": 400_000, "torn write": 500_000}
 """Per million: of the seeds that drew them, so many keep them. What they licence hides everything else."""
 
 
-class Swarm(Campaign):
-    """``features``: what this seed uses."""
+class Swarm(Users):
+    """``loads``: what each producer does, again after a restart."""
 
     def __init__(self, seed: int, mutants: tuple[str, ...] = (), listeners: tuple[Listener, ...] = ()) -> None:
         self.features: list[str] = []
@@ -35,14 +65,13 @@ class Swarm(Campaign):
         kept = [fault for fault in self.faults if self.stream.chance(RARE.get(fault, 1_000_000))]
         self.faults = kept or [self._pick(("kill", "pause", "cut node"))]
         self.loads: dict[str, cm.StartWorkload] = {}
-        self.member_configs: dict[str, str] = {}
-        self.member_commits = ""
-        self.static_members = False
-        self.members_started = 0
+
+    def _menu(self) -> tuple[str, ...]:
+        return tuple(fault for fault in FULL if NEEDS.get(fault, "") in ("", *self.features))
 
     def _draw_spec(self, mutants: tuple[str, ...]) -> ClusterSpec:
         s = self.stream
-        self.features = [feature for feature in FEATURES if s.chance(600_000)]
+        self.features = [feature for feature, per_million in FEATURES.items() if s.chance(per_million)]
         configs = {
             "min.insync.replicas": str(1 + s.below(2)),
             "unclean.leader.election.enable": "true" if s.chance(80_000) else "false",
@@ -57,13 +86,22 @@ class Swarm(Campaign):
             "log.retention.check.interval.ms": str(s.between(2_000, 8_000)),
             "group.initial.rebalance.delay.ms": str(s.below(2_000)),
         }
+        configs |= self.crowd_configs()
+        if "users" in self.features:
+            configs |= GUARDED
+        if "racks" in self.features:
+            configs |= RACK_AWARE
         controllers = 3 if "many controllers" in self.features else 1
-        return ClusterSpec(brokers=3, controllers=controllers, elr=s.chance(700_000), broker_configs=configs, mutants=mutants)
+        racks = RACKS if "racks" in self.features else ()
+        elr = s.chance(700_000)
+        return ClusterSpec(brokers=3, controllers=controllers, elr=elr, broker_configs=configs, racks=racks, mutants=mutants)
 
     # -- the load ---------------------------------------------------------------------------------------------------------
 
     def _start_load(self) -> None:
         s = self.stream
+        if "users" in self.features:
+            self.admit()
         for topic, configs in self._topics().items():
             self.do(cm.CreateTopic(topic, 1 + s.below(3), 3, configs))
         self.advance(1_000_000)
@@ -76,7 +114,11 @@ class Swarm(Campaign):
                 self.do(cm.CreateProducer(MANUAL, self._transactional_configs("by-hand")))
         self._start_readers()
         if "groups" in self.features:
-            self._start_group()
+            self.start_group()
+        if "share groups" in self.features:
+            self.start_share_group()
+        if "jobs" in self.features:
+            self.start_job()
         self._set_quotas()
 
     def _topics(self) -> dict[str, dict[str, str]]:
@@ -84,6 +126,10 @@ class Swarm(Campaign):
         topics: dict[str, dict[str, str]] = {ORDERS: {}}
         if s.chance(500_000):
             topics[PAYMENTS] = {}
+        if "topic deletion" in self.features:
+            topics[PASSING] = {}
+        if "jobs" in self.features:
+            topics |= {INPUT: {}, OUTPUT: {}}
         if "retention" in self.features:
             topics[ORDERS] = {"segment.ms": str(s.between(1_000, 4_000)), "retention.ms": str(s.between(2_000, 20_000))}
         if "compaction" in self.features:
@@ -107,6 +153,7 @@ class Swarm(Campaign):
         }
         if acks == "all" and s.chance(300_000):
             configs["enable.idempotence"] = "false"
+        configs |= self.identity()
         if s.chance(200_000):
             configs["compression.type"] = self._pick(("gzip", "snappy", "lz4", "zstd"))
         if self.do(cm.CreateProducer(name, configs)):
@@ -122,6 +169,7 @@ class Swarm(Campaign):
             "linger.ms": str(s.below(20)),
             "metadata.max.age.ms": METADATA_AGE_MS,
             "max.block.ms": "20000",
+            **self.identity(),
         }
 
     def _start_transactional(self, name: str, transactional_id: str) -> None:
@@ -132,8 +180,9 @@ class Swarm(Campaign):
         """The producer's first load, or the same again after a restart."""
         s = self.stream
         before = self.loads.get(producer)
+        crumbs = () if transaction_records else (PASSING,)
         name = f"load-{producer}-{self.world.workloads_started}"
-        topic = self._pick([topic for topic in (ORDERS, ORDERS, PAYMENTS, LATEST) if self._has_topic(topic)] or [ORDERS])
+        topic = self._pick([topic for topic in (ORDERS, ORDERS, PAYMENTS, LATEST, *crumbs) if self._has_topic(topic)] or [ORDERS])
         keys = 1 + s.below(20) if topic == LATEST else s.below(20)
         load = cm.StartWorkload(
             name, before.topic if before else topic, producer, records_per_second=s.between(3, 25),
@@ -144,52 +193,14 @@ class Swarm(Campaign):
         self.do(load)
 
     def _start_readers(self) -> None:
-        topics = [topic for topic in (ORDERS, PAYMENTS, LATEST) if self._has_topic(topic)]
-        self.do(cm.CreateConsumer("reader", topics, {"auto.offset.reset": "earliest", "metadata.max.age.ms": METADATA_AGE_MS}))
+        topics = self.topics(ORDERS, PAYMENTS, LATEST, PASSING)
+        configs = {"auto.offset.reset": "earliest", "metadata.max.age.ms": METADATA_AGE_MS}
+        self.do(cm.CreateConsumer("reader", topics, {**configs, **self.rack(), **self.identity()}))
         if "transactions" in self.features:
-            configs = {"auto.offset.reset": "earliest", "isolation.level": "read_committed", "metadata.max.age.ms": METADATA_AGE_MS}
+            configs |= {"isolation.level": "read_committed", **self.rack(), **self.identity()}
             self.do(cm.CreateConsumer("committed", topics, configs))
-
-    def _start_group(self) -> None:
-        """All members alike, as a deployment's are; some groups are static, some read committed records only."""
-        s = self.stream
-        assignors = ("RangeAssignor", "RoundRobinAssignor", "StickyAssignor", "CooperativeStickyAssignor")
-        self.member_configs = {
-            "group.id": GROUP,
-            "metadata.max.age.ms": METADATA_AGE_MS,
-            "auto.offset.reset": "earliest",
-            "session.timeout.ms": str(s.between(6_000, 12_000)),
-            "heartbeat.interval.ms": str(s.between(500, 2_000)),
-            "max.poll.interval.ms": str(s.between(6_000, 20_000)),
-            "auto.commit.interval.ms": str(s.between(200, 5_000)),
-            "partition.assignment.strategy": f"org.apache.kafka.clients.consumer.{self._pick(assignors)}",
-            "max.poll.records": str(s.between(1, 50)),
-        }
-        if s.chance(300_000):
-            self.member_configs["isolation.level"] = "read_committed"
-        self.member_commits = self._pick(("", "", "after", "before"))
-        if self.member_commits:
-            self.member_configs["enable.auto.commit"] = "false"
-        self.static_members = s.chance(250_000)
-        for _ in range(1 + s.below(3)):
-            self._join()
-
-    def _join(self) -> bool:
-        if "groups" not in self.features or self.members_started >= MAX_MEMBERS:
-            return False
-        s = self.stream
-        number = self.members_started
-        self.members_started += 1
-        configs = dict(self.member_configs)
-        if self.static_members:
-            configs["group.instance.id"] = f"instance-{number}"
-        topics = [topic for topic in (ORDERS, PAYMENTS) if self._has_topic(topic)]
-        processing_ms = s.below(60) if s.chance(500_000) else 0
-        return self.do(cm.CreateConsumer(f"app-{number}", topics, configs, processing_ms, self.member_commits))
-
-    def _member(self) -> str:
-        names = [name for name in self.world.kernel.hosts if name.startswith("app-")]
-        return self._pick(names) if names else "app-0"
+        if "jobs" in self.features:
+            self.do(cm.CreateConsumer("sink", [OUTPUT], {"auto.offset.reset": "earliest", "isolation.level": "read_committed"}))
 
     def _set_quotas(self) -> None:
         s = self.stream
@@ -202,10 +213,6 @@ class Swarm(Campaign):
         self.counts.update(Counter(f"feature: {feature}" for feature in self.features))
 
     # -- faults -----------------------------------------------------------------------------------------------------------
-
-    def _transactional(self) -> str:
-        names = [name for name in self.world.kernel.hosts if name.startswith("tx-")]
-        return self._pick(names) if names else "tx-0"
 
     def _fence(self) -> bool:
         """A second process with the same transactional.id: the first becomes a zombie."""
@@ -236,7 +243,8 @@ class Swarm(Campaign):
     def _coordinator_moves(self) -> bool:
         """The leader of a partition of an internal topic dies, or hands over."""
         image = wd.best_image(self.world)
-        topic = image.topics.get(self._pick((TRANSACTION_STATE, CONSUMER_OFFSETS))) if image is not None else None
+        names = [name for feature, name in INTERNAL.items() if feature in self.features]
+        topic = image.topics.get(self._pick(names)) if image is not None and names else None
         if topic is None:
             return False
         leaders = [state.leader for state in topic.partitions.values() if state.leader > 0]
@@ -265,31 +273,46 @@ class Swarm(Campaign):
 
     def _roll_internal(self) -> bool:
         """Internal topics roll and are cleaned often, too."""
-        topic = self._pick((TRANSACTION_STATE, CONSUMER_OFFSETS))
+        topic = self._pick((TRANSACTION_STATE, CONSUMER_OFFSETS, SHARE_GROUP_STATE))
         return self._has_topic(topic) and self.do(
             cm.AlterConfig("topic", topic, {"segment.ms": "1000", "min.cleanable.dirty.ratio": "0.01"})
         )
 
+    def _delete_topic(self) -> bool:
+        """It goes, or comes again under its old name."""
+        if self._has_topic(PASSING):
+            return self.do(cm.DeleteTopic(PASSING))
+        return self.do(cm.CreateTopic(PASSING, 1 + self.stream.below(3), 3))
 
-FULL: dict[str, Inflict] = {
-    **INFLICT,
-    "kill transactional producer": lambda c, t: c.do(cm.KillNode(c._transactional())),
-    "pause transactional producer": lambda c, t: c.do(cm.PauseNode(c._transactional())),
-    "cut transactional producer": lambda c, t: c.do(cm.CutNetwork(c._transactional(), t.broker)),
+
+TRANSACTION_FAULTS: dict[str, Inflict] = {
+    "kill transactional producer": lambda c, t: c.do(cm.KillNode(c.one_of("tx-"))),
+    "pause transactional producer": lambda c, t: c.do(cm.PauseNode(c.one_of("tx-"))),
+    "cut transactional producer": lambda c, t: c.do(cm.CutNetwork(c.one_of("tx-"), t.broker)),
     "fence producer": lambda c, t: c._fence(),
     "transaction by hand": lambda c, t: c._by_hand(),
+}
+MORE: dict[str, Inflict] = {
     "coordinator moves": lambda c, t: c._coordinator_moves(),
     "partition increase": lambda c, t: c._grow(),
     "delete records": lambda c, t: c._delete_records(),
     "tombstone": lambda c, t: c._tombstones(),
     "clean internal topic": lambda c, t: c._roll_internal(),
     "pause consumer": lambda c, t: c.do(cm.PauseNode(c._pick(("reader", "committed")))),
-    "join": lambda c, t: c._join(),
-    "kill member": lambda c, t: c.do(cm.KillNode(c._member())),
-    "freeze member": lambda c, t: c.do(cm.PauseNode(c._member())),
-    "leave": lambda c, t: c.do(cm.CloseClient(c._member())),
-    "cut member": lambda c, t: c.do(cm.CutNetwork(c._member(), t.broker)),
-    "slow member": lambda c, t: c.do(cm.SetProcessing(c._member(), c.stream.below(1_500))),
     "kill consumer": lambda c, t: c.do(cm.KillNode(c._pick(("reader", "committed")))),
 }
+BY_FEATURE: dict[str, dict[str, Inflict]] = {
+    "transactions": TRANSACTION_FAULTS,
+    "groups": GROUP_FAULTS,
+    "share groups": SHARE_FAULTS,
+    "jobs": JOB_FAULTS,
+    "users": USER_FAULTS,
+    "topic deletion": {"topic deletion": lambda c, t: c._delete_topic()},
+}
+FULL: dict[str, Inflict] = {**INFLICT, **MORE}
+NEEDS: dict[str, str] = {}
+"""Fault → the feature without which it makes no sense."""
+for _feature, _faults in BY_FEATURE.items():
+    FULL |= _faults
+    NEEDS |= dict.fromkeys(_faults, _feature)
 Swarm.inflict = FULL

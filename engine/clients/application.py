@@ -14,7 +14,7 @@ import msgspec
 
 from engine.clients import transaction_manager as tm
 from engine.clients.accumulator import NO_ROOM, WAKE_SENDER, Accumulator
-from engine.clients.batch import upper_bound_bytes
+from engine.clients.batch import ProducerBatch, upper_bound_bytes
 from engine.clients.common import ClientNode
 from engine.clients.configs import ProducerConfig
 from engine.clients.idempotence import ProducerIdState
@@ -80,6 +80,9 @@ class ProducerApplication(ClientNode):
     @abstractmethod
     def _proceed(self, out: Outbox) -> None: ...
 
+    @abstractmethod
+    def give_up(self, batch: ProducerBatch, error: str, out: Outbox) -> None: ...
+
     # -- send -----------------------------------------------------------------------------------------------------------------------
 
     def _on_send_records(self, source: str, body: SendRecords, out: Outbox) -> None:
@@ -97,7 +100,7 @@ class ProducerApplication(ClientNode):
         for name, limit in (("max.request.size", self.settings.max_request_size), ("buffer.memory", self.settings.buffer_memory)):
             if size > limit:
                 reason = f"The message is {size} bytes when serialized which is larger than {limit}, the value of {name}."
-                self._refuse(topic, record_id, f"RecordTooLargeException: {reason}", out)
+                self._throw(topic, record_id, f"RecordTooLargeException: {reason}", out)
                 return False
         deadline = out.now + self.settings.max_block_ms * 1000
         call = BlockedSend(topic, partition, record, record_id, deadline, out.cause, workload)
@@ -176,7 +179,13 @@ class ProducerApplication(ClientNode):
             )
         elif not error:
             error = f"BufferExhaustedException: no memory within {waited}; buffer.memory is {self.settings.buffer_memory} bytes."
-        self._refuse(call.topic, call.record_id, error, out)
+        self._throw(call.topic, call.record_id, error, out)
+
+    def _throw(self, topic: str, record_id: int, error: str, out: Outbox) -> None:
+        """``send`` meets an ``ApiException``: a transaction that lacks a record must not be committed."""
+        self._refuse(topic, record_id, error, out)
+        if self.transactions is not None:
+            self.transactions.batch_failed(self, error, out)
 
     def _refuse(self, topic: str, record_id: int, error: str, out: Outbox) -> None:
         self.failed += 1

@@ -79,7 +79,9 @@ def split_configs(given: dict[str, str], group: str) -> tuple[dict[str, str], di
 
 @dataclass(slots=True)
 class ProcessorConsumer(ConsumerNode):
-    """The consumer, whose application hands what it reads to ``producer``. ``stage``: how far the end of a round has come."""
+    """The consumer, whose application hands what it reads to ``producer``. ``stage``: how far the end of a round has come.
+    ``generation`` and ``member_id``: what ``groupMetadata()`` tells, that is the last membership: when the coordinator has thrown the
+    member out, the offsets of its transaction must still carry the old one, or nothing would fence them (KIP-447)."""
 
     producer: ProducerNode
     output_topic: str
@@ -89,6 +91,8 @@ class ProcessorConsumer(ConsumerNode):
     sent_in_round: int = field(init=False, default=0)
     failed_before: int = field(init=False, default=0)
     processed: int = field(init=False, default=0)
+    generation: int = field(init=False, default=-1)
+    member_id: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         ConsumerNode.__post_init__(self)
@@ -98,6 +102,8 @@ class ProcessorConsumer(ConsumerNode):
     # -- the work ---------------------------------------------------------------------------------------------------------------------
 
     def taken(self, partition: TopicPartition, records: list[Record]) -> None:
+        if self.group is not None:
+            self._note_membership(self.group)
         self.inputs.extend([Input(partition, one.offset, one.key, one.value, one.headers) for one in records])
 
     def work_done(self, work: Work, done: tuple[int, ...], out: Outbox) -> None:
@@ -117,6 +123,10 @@ class ProcessorConsumer(ConsumerNode):
                 self.producer.send(self.output_topic, -1, (record.key, record.value, record.headers, out.now_ms), number, "", out)
         self.producer._proceed(out)
         wrap(out, before, PRODUCER)
+
+    def _note_membership(self, group: Membership) -> None:
+        if group.generation > 0:
+            self.generation, self.member_id = group.generation, group.member_id
 
     def _input(self, partition: TopicPartition, offset: int) -> Input | None:
         """The next one; those before it belonged to a partition that was given up."""
@@ -140,9 +150,10 @@ class ProcessorConsumer(ConsumerNode):
         return self._await_end(self.producer.transactions, group, call, out)
 
     def _end_transaction(self, group: Membership, call: CommitCall, out: Outbox) -> None:
+        self._note_membership(group)
         instance_id = self.settings.group_instance_id
         request = TxnRequest(
-            tm.OFFSETS, out.cause, group.group_id, False, call.offsets, group.generation, group.member_id, instance_id
+            tm.OFFSETS, out.cause, group.group_id, False, call.offsets, self.generation, self.member_id, instance_id
         )
         before = len(out.effects)
         self.producer.call(SEND_OFFSETS, out, request)

@@ -60,8 +60,8 @@ def _previously_owned(counts: Mapping[str, int], members: AbstractSequence[Joine
         newest = max(newest, subscription.generation)
         mine = by_member[member.member_id] = []
         for partition in subscription.owned:
-            if partition.topic not in counts:
-                continue
+            if partition.partition >= counts.get(partition.topic, 0):
+                continue  # of a topic that is gone, or has been created anew with fewer
             other = owners.get(partition)
             if other is not None:
                 if subscription.generation < other[1]:

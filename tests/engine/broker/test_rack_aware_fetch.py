@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine import commands as c
+from engine.broker.node import BrokerNode
 from engine.lab import Lab
 from engine.messages.base import TopicPartition
 from engine.messages.fetch import FetchItem, FetchRequest, FetchResponse, FetchResult
@@ -115,3 +116,22 @@ def test_a_consumer_reads_from_its_rack_and_goes_elsewhere_when_that_dies() -> N
         view = lab.view()
         behind = view.producers["producer"].acknowledged - view.consumers["reader"].consumed
         assert abs(behind) < 20, "nothing is missed on the way"
+
+
+def test_the_leader_learns_that_a_followers_own_retention_has_moved_its_log_start() -> None:
+    """Or it would send a consumer for ever to a replica that no longer has what it asks for."""
+    topic = TopicSpec("orders", 1, 3, {"segment.ms": "1000", "retention.ms": "2000"}, [[1, 2, 3]])
+    lab = Lab(ClusterSpec(3, 1, (topic,), {**SELECTOR, "log.retention.check.interval.ms": "1000"}, ("a", "b", "b")), 1)
+    for _ in range(8):
+        lab.submit(c.Produce("orders", "x"))
+        lab.advance(lab.now_us + 3 * SECOND_US)
+    lab.advance(lab.now_us + 9 * SECOND_US)
+    leader, follower = lab.kernel.hosts["broker-1"].node, lab.kernel.hosts["broker-3"].node
+    assert isinstance(leader, BrokerNode)
+    assert isinstance(follower, BrokerNode)
+    start = follower.partitions[ORDERS].log.log_start_offset
+    assert start > 0
+    assert leader.partitions[ORDERS].followers[3].log_start_offset == start
+    found = fetch(lab, 1, "b")
+    assert found is not None
+    assert found.preferred_read_replica == -1, "neither follower has it"

@@ -104,6 +104,21 @@ names = st.integers(1, 8).map(lambda count: [f"c{number}" for number in range(co
 counts = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.integers(1, 9), min_size=1)
 
 
+@pytest.mark.parametrize("protocol", [STICKY, COOPERATIVE_STICKY])
+def test_what_somebody_owns_of_a_topic_that_came_back_with_fewer_partitions_does_not_count(protocol: str) -> None:
+    gone = TopicPartition("passing", 1)
+    members = [
+        member("a", "orders", "passing", owned=(TopicPartition("orders", 0), gone), generation=3),
+        member("b", "orders", "passing", owned=(TopicPartition("orders", 1),), generation=3),
+    ]
+    found = assign(protocol, {"orders": 2, "passing": 1}, members)
+    assert sorted(partition for partitions in found.values() for partition in partitions) == [
+        TopicPartition("orders", 0),
+        TopicPartition("orders", 1),
+        TopicPartition("passing", 0),
+    ]
+
+
 @st.composite
 def equal_groups(draw: st.DrawFn) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
     topics = draw(counts)
