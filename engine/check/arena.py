@@ -24,8 +24,8 @@ from engine.check.invariants import Oracle, Violation, partitions_of
 from engine.check.met import Met
 from engine.check.outcome import Outcome
 from engine.check.processors import judge_processors
-from engine.check.readers import Readers
-from engine.check.rights import Rights, configs_of
+from engine.check.readers import Readers, configs_of
+from engine.check.rights import Rights
 from engine.check.script import Script, Step
 from engine.check.shares import Shares, share_consumers
 from engine.check.transactions import judge_transactions

@@ -119,10 +119,15 @@ _HANDLERS: dict[type[ev.Event], Callable[[Readers, Any, int], None]] = {
 }
 
 
-def reads_committed(world: World, client: str) -> bool:
+def configs_of(world: World, client: str) -> dict[str, str]:
+    """As they were given to a client, or to those inside a processor; {} for a server."""
     processor = world.processors.get(client)
-    configs = processor.configs if processor is not None else world.client_configs[client]
-    by_default = "read_committed" if processor is not None and "transactional.id" in configs else "read_uncommitted"
+    return processor.configs if processor is not None else world.client_configs.get(client, {})
+
+
+def reads_committed(world: World, client: str) -> bool:
+    configs = configs_of(world, client)
+    by_default = "read_committed" if client in world.processors and "transactional.id" in configs else "read_uncommitted"
     return configs.get("isolation.level", by_default) == "read_committed"
 
 

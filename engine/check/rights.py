@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from engine import events as ev
 from engine.broker.node import BrokerNode
 from engine.check.invariants import Violation
+from engine.check.readers import configs_of
 from engine.metadata.authorizer import ANONYMOUS, GROUP, READ, TOPIC, WRITE, decide
 from engine.world import CLIENTS, World
 
@@ -46,11 +47,6 @@ class Rights:
                 happening.at_us,
                 f"{client} did {operation} on {resource_type} {name} at {happening.node} as {principal}",
             )
-
-
-def configs_of(world: World, client: str) -> dict[str, str]:
-    processor = world.processors.get(client)
-    return processor.configs if processor is not None else world.client_configs.get(client, {})
 
 
 def principal_of(world: World, client: str) -> str:
