@@ -213,6 +213,9 @@ async def test_the_microscope_the_ledger_and_the_metrics(visitor: Visitor) -> No
         assert bytes.fromhex(seen["hex"])[16] == 2, "magic"
         assert [span["name"] for span in seen["spans"]][:2] == ["baseOffset", "batchLength"]
         ledger = await socket.ask("ledger", fate="acknowledged")
+        while not ledger["matching"]:  # the answer to the producer is still under way
+            await socket.read()
+            ledger = await socket.ask("ledger", fate="acknowledged")
         assert (ledger["matching"], ledger["totals"]["lost"]) == (1, 0)
         assert (await socket.ask("metrics"))["metrics"]
         history = await socket.ask("history", after=0, limit=3)

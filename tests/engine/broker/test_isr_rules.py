@@ -108,9 +108,10 @@ def test_fact_24_a_followers_high_watermark_is_bounded_by_its_log_and_may_go_bac
     world.run(SECOND)
     broker, replica = world.broker(2), world.replica(2)
     running = broker.fetchers[1]
+    sent = FetchItem(TP, replica.topic_id, 1)
     out = world.kernel._outbox(world.kernel.hosts["broker-2"], 0)
     for told, known in ((5, 1), (0, 0)):
-        fetcher._take(broker, running, running.partitions[TP], FetchResult(TP, "NONE", told, -1, 0), out)
+        fetcher._take(broker, running, running.partitions[TP], sent, FetchResult(TP, "NONE", told, -1, 0), out)
         assert replica.high_watermark == known
 
 
