@@ -70,7 +70,9 @@ class World:
         if host.kind == "producer":
             return ProducerNode(host.name, brokers, dict(self.client_configs[host.name]))
         if host.kind == "consumer":
-            return ConsumerNode(host.name, brokers, dict(self.client_configs[host.name]))
+            consumer = ConsumerNode(host.name, brokers, dict(self.client_configs[host.name]))
+            consumer.mutants = spec.mutants
+            return consumer
         if host.kind == "share-consumer":
             return ShareConsumerNode(host.name, brokers, dict(self.client_configs[host.name]))
         if host.kind == "processor":

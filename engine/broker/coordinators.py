@@ -25,7 +25,7 @@ from engine.log.log_validator import AppendOrigin
 from engine.log.record_batch import ControlRecordType, build_batch, build_end_txn_marker, decode, read_end_txn_marker, read_header
 from engine.messages.base import Response, TopicPartition
 from engine.messages.groups import PartitionError
-from engine.metadata.internal_topics import INTERNAL_TOPICS
+from engine.metadata.internal_topics import CONSUMER_OFFSETS, INTERNAL_TOPICS
 from engine.sim.outbox import Outbox
 
 LOAD_US = 2_000
@@ -326,7 +326,9 @@ def _appended(
     """Parks what waits for the commit, then tries to commit."""
     shard.last_written_offset = replica.log.log_end_offset
     event = out.cause
-    if replies or then is not None:
+    if "commit-before-replication" in broker.mutants and replica.partition.topic == CONSUMER_OFFSETS:
+        _release(broker, replica, PendingWrite(0, 0, event, replies, then), "NONE", out)
+    elif replies or then is not None:
         _park(broker, replica, shard, replies, then, out)
     replication.maybe_advance_high_watermark(broker, replica, out)
     out.because(event)

@@ -50,7 +50,7 @@ def apply(broker: Broker, committed: Committed, out: Outbox) -> None:
                 configs_changed = True
             elif isinstance(record, ClientQuota):
                 broker.guarded = True
-            elif isinstance(record, (AccessControlEntry, RemoveAccessControlEntry)):
+            elif isinstance(record, (AccessControlEntry, RemoveAccessControlEntry)) and "stale-verdicts" not in broker.mutants:
                 broker.authorizer.verdicts.clear()
     if not broker.serving:
         return

@@ -39,6 +39,9 @@ def read(broker: Broker, source: str, request: ReadShareGroupStateRequest, out: 
 
 
 def write(broker: Broker, source: str, request: WriteShareGroupStateRequest, out: Outbox) -> None:
+    if "share-state-not-written" in broker.mutants:
+        out.send(source, WriteShareGroupStateResponse(request.correlation_id, "NONE"))
+        return
     _serve(broker, source, request, share_state.write, WriteShareGroupStateResponse, out)
 
 

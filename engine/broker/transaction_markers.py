@@ -36,6 +36,9 @@ def enqueue(
     out: Outbox,
 ) -> tuple[TopicPartition, ...]:
     """By the broker that leads each partition now. Returns those that exist: only they need a marker."""
+    committed = known.state == machine.PREPARE_COMMIT
+    if "abort-marker-missing" in broker.mutants and not committed:
+        partitions = partitions[1:]
     by_leader: dict[int, list[TopicPartition]] = {}
     for partition in partitions:
         image = broker.image.partition(partition)
@@ -43,7 +46,6 @@ def enqueue(
             registration = broker.image.brokers.get(image.leader)
             leader = image.leader if registration is not None and not registration.fenced else NOBODY
             by_leader.setdefault(leader, []).append(partition)
-    committed = known.state == machine.PREPARE_COMMIT
     for leader, led in by_leader.items():
         broker.transactions.queued.setdefault(leader, []).append(
             QueuedMarker(

@@ -46,7 +46,11 @@ def ask_for_produce(broker: Broker, source: str, request: ProduceRequest, out: O
             if not header.is_transactional:
                 continue
             guard = replica.log.producer_state.start_verification(
-                header.producer_id, header.producer_epoch, header.base_sequence, epoch_bump=request.adds_partitions
+                header.producer_id,
+                header.producer_epoch,
+                header.base_sequence,
+                epoch_bump=request.adds_partitions,
+                mutants=broker.mutants,
             )
         except LogError as wrong:
             errors[item.partition] = wrong.code

@@ -106,8 +106,11 @@ def add_partitions(
         return
     verdict = Verdict(error)
     if replica is not None:
+        epoch = request.producer_epoch
+        if "zombie-not-fenced" in broker.mutants and request.transactional_id in shard.transactions:
+            epoch = shard.transactions[request.transactional_id].producer_epoch
         verdict = machine.add_partitions(
-            shard, request.transactional_id, request.producer_id, request.producer_epoch, request.partitions,
+            shard, request.transactional_id, request.producer_id, epoch, request.partitions,
             request.transaction_version, out.now_ms,
         )  # fmt: skip
     results = tuple([PartitionError(partition, verdict.error) for partition in request.partitions])

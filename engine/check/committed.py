@@ -31,7 +31,8 @@ class Transaction:
 class Committed:
     """``batches``: base offset → bytes. ``licences``: why a loss would be excused. ``tainted``: brokers whose disk may lack what they
     once held, with the broker epoch that they had then; such a one is clean again once it has registered anew and has left ISR and ELR,
-    and so has to copy everything before it counts. ``ended`` transactions are in the order of their markers."""
+    and so has to copy everything before it counts. ``ended`` transactions are in the order of their markers. ``epochs``: the newest of each
+    transactional producer; ``zombie``: what one wrote in an older epoch."""
 
     high_watermark: int = 0
     batches: dict[int, bytes] = field(default_factory=dict)
@@ -40,6 +41,8 @@ class Committed:
     tainted: dict[int, int] = field(default_factory=dict)
     open: dict[int, Transaction] = field(default_factory=dict)
     ended: list[Transaction] = field(default_factory=list)
+    epochs: dict[int, int] = field(default_factory=dict)
+    zombie: str = ""
     decoded: dict[int, Record] = field(default_factory=dict)
     decoded_bases: set[int] = field(default_factory=set)
 
@@ -55,6 +58,9 @@ class Committed:
 
     def _follow_transaction(self, batch: bytes) -> None:
         header = read_header(batch)
+        if header.producer_epoch < self.epochs.get(header.producer_id, -1):
+            self.zombie = f"offset {header.base_offset} is of producer {header.producer_id} in epoch {header.producer_epoch}"
+        self.epochs[header.producer_id] = header.producer_epoch
         if header.is_control_batch:
             marker = read_end_txn_marker(batch)
             transaction = self.open.pop(header.producer_id, None)

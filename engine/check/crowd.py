@@ -81,6 +81,8 @@ class Crowd(Campaign):
         self.static_members = s.chance(250_000)
         for _ in range(1 + s.below(3)):
             self.join()
+        if s.chance(500_000):
+            self.late_join()
 
     def protocol(self) -> dict[str, str]:
         """One of the two group protocols, with one of its assignors."""
@@ -114,6 +116,13 @@ class Crowd(Campaign):
         processing_ms = s.below(60) if s.chance(500_000) else 0
         topics = self.topics(ORDERS, PAYMENTS, PASSING)
         return self.do(cm.CreateConsumer(f"app-{number}", topics, configs, processing_ms, self.member_commits))
+
+    def late_join(self) -> None:
+        """A plot: somebody comes when the others have what they shall have, so that partitions move; more of it than chance alone brings."""
+        topics = self.topics(ORDERS)
+        self.advance(self.stream.between(3_000_000, 6_000_000))
+        if topics:
+            self.join()
 
     def rack(self) -> dict[str, str]:
         """Where a consumer stands."""

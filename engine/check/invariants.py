@@ -147,6 +147,8 @@ class Oracle:
         if replica is None or event.new <= known.high_watermark or known.licences:
             return
         known.extend(batches_between(replica.log, known.high_watermark, event.new), event.new)
+        if known.zombie:
+            self.fail("Fencing", f"{partition}: {known.zombie}, which a newer one had fenced")
         if event.new >= self.read_back.get(partition, event.new + 1):
             del self.read_back[partition]
         self._taint_overtaken(event.broker, partition, known)

@@ -21,5 +21,15 @@ REPLICATION_MUTANTS = (
 FULL_MUTANTS = (
     Mutant("lso-ignores-open-transactions", "The last stable offset follows the high watermark, whatever transaction is open."),
     Mutant("cleaner-crosses-lso", "The cleaner goes past the last stable offset, where nothing is decided yet."),
+    Mutant(
+        "handover-before-revocation",
+        "KIP-848: a partition goes to its next owner before the last one has confirmed that it let go.",
+    ),
+    Mutant("cooperative-handover-before-revocation", "cooperative-sticky deals out what still has another owner."),
+    Mutant("commit-before-replication", "The group coordinator answers right after its own append."),
+    Mutant("zombie-not-fenced", "A transactional producer may write in an epoch that is over."),
+    Mutant("abort-marker-missing", "One partition of an aborted transaction gets no marker."),
+    Mutant("share-state-not-written", "The share coordinator answers without having written what became of the records."),
+    Mutant("stale-verdicts", "A broker remembers what was allowed when the ACLs have long changed."),
 )
 """Only the profile "full" has what these spoil."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from engine.check.arena import Listener, Report
 from engine.check.exactly_once import ExactlyOnce
 from engine.check.fuzz import FAULTS, Campaign
+from engine.check.met import MET
 from engine.check.swarm import FEATURES, FULL, Swarm
 
 
@@ -26,7 +27,9 @@ FULL_PROFILE = Profile(
     Swarm,
     (
         "elections", "quorum elections", "ISR changes", "truncations", "licensed losses", "transactions committed", "transactions aborted",
-        "cleans", "records cleaned away", "removed by rule", "records read",
+        "cleans", "records cleaned away", "removed by rule", "records read", "records processed exactly once",
+        "groups under KIP-848", "groups under the classic protocol", "group rebalances", "members expelled",
+        "share records accepted", "share records released", "share records archived", "share records delivered again", *MET.values(),
         *(f"fault: {fault}" for fault in FULL), *(f"feature: {feature}" for feature in FEATURES),
     ),
 )  # fmt: skip

@@ -244,7 +244,7 @@ def lead(consumer: Consumer, group: Membership, out: Outbox) -> None:
         _sync(consumer, group, (), out)
         return
     counts = {name: count for name, count in group.snapshot if count}
-    dealt = assignors.assign(elected.protocol, counts, elected.members)
+    dealt = assignors.assign(elected.protocol, counts, elected.members, consumer.mutants)
     total = sum(len(partitions) for partitions in dealt.values())
     out.emit(PartitionsDealt(consumer.name, group.group_id, group.generation, elected.protocol, len(dealt), total))
     _sync(consumer, group, tuple([MemberAssignment(name, tuple(found)) for name, found in dealt.items()]), out)

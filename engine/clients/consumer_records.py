@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from engine.clients.common import preview
 from engine.clients.consumer_state import LAST_RECORDS, Chunk, Consumer, Work
-from engine.clients.position import FAILED, FETCHING, ConsumedRecord, Position
+from engine.clients.position import FAILED, FETCHING, VALIDATING, ConsumedRecord, Position
 from engine.events import ConsumerFailed, RecordsConsumed
 from engine.log.errors import LogError
 from engine.log.record_batch import (
@@ -29,6 +29,8 @@ READ_COMMITTED = "read_committed"
 
 def fail(consumer: Consumer, partition: TopicPartition, position: Position, error: str, out: Outbox) -> None:
     """Nothing more is read from this partition until somebody seeks."""
+    if position.state not in (FETCHING, VALIDATING):
+        position.position = -1
     position.state, position.error = FAILED, error
     out.emit(ConsumerFailed(consumer.name, partition.topic, partition.partition, error))
 

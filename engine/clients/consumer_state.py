@@ -13,7 +13,7 @@ import msgspec
 
 from engine.clients.common import ClientNode
 from engine.clients.configs import ConsumerConfig
-from engine.clients.position import FETCHING, VALIDATING, ConsumedRecord, Position
+from engine.clients.position import FAILED, FETCHING, VALIDATING, ConsumedRecord, Position
 from engine.log.record_batch import Record
 from engine.messages.base import Timer, TopicPartition
 from engine.messages.groups import JoinGroupResponse, OffsetAndMetadata
@@ -192,6 +192,7 @@ class Consumer(ClientNode):
     buffer: deque[Chunk] = field(init=False, default_factory=deque)
     application: Application = field(init=False, default_factory=Application)
     group: Membership | None = field(init=False, default=None)
+    mutants: tuple[str, ...] = field(init=False, default=())
 
     @property
     def polls(self) -> bool:
@@ -219,11 +220,12 @@ class Consumer(ClientNode):
 
 
 def consumed_offsets(consumer: Consumer) -> tuple[OffsetAndMetadata, ...]:
-    """``SubscriptionState.allConsumed``: behind what the polls so far have returned, for each partition that has a position."""
+    """``SubscriptionState.allConsumed``: behind what the polls so far have returned, for each partition that has a position. One that can no
+    longer be read keeps its own."""
     return tuple(
         [
             OffsetAndMetadata(partition, position.position, position.leader_epoch)
             for partition, position in consumer.positions.items()
-            if position.state in (FETCHING, VALIDATING) and position.position >= 0
+            if position.state in (FETCHING, VALIDATING, FAILED) and position.position >= 0
         ]
     )

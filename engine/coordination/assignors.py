@@ -19,13 +19,20 @@ Members = AbstractSequence[JoinedMember]
 RANGE, ROUND_ROBIN, STICKY, COOPERATIVE_STICKY = "range", "roundrobin", "sticky", "cooperative-sticky"
 
 
-def assign(protocol: str, partition_counts: Mapping[str, int], members: Members) -> dict[str, tuple[TopicPartition, ...]]:
+HANDOVER_MUTANT = "cooperative-handover-before-revocation"
+
+
+def assign(
+    protocol: str, partition_counts: Mapping[str, int], members: Members, mutants: tuple[str, ...] = ()
+) -> dict[str, tuple[TopicPartition, ...]]:
     """By member ID what each member gets. ``partition_counts``: of the topics that exist, those nobody reads may be among them.
 
     Raises KeyError for an assignor that Kafka's consumer does not bring along.
     """
     subscribed = {topic for member in members for topic in member.subscription.topics}
     counts = {topic: partition_counts[topic] for topic in sorted(subscribed) if topic in partition_counts}
+    if HANDOVER_MUTANT in mutants and protocol == COOPERATIVE_STICKY:
+        protocol = STICKY
     assignment = ASSIGNORS[protocol](counts, members)
     return {member.member_id: tuple(assignment.get(member.member_id, ())) for member in members}
 

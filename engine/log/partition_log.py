@@ -17,7 +17,7 @@ from engine.log.config import LogConfig
 from engine.log.errors import CorruptBatchError, LogError, UnexpectedAppendOffsetError
 from engine.log.leader_epochs import FILE_NAME, EpochEndOffset, LeaderEpochFileCache
 from engine.log.log_validator import AppendOrigin, HeaderFields, validate
-from engine.log.producer_state import AbortedTxn, ProducerStateManager
+from engine.log.producer_state import ZOMBIE_MUTANT, AbortedTxn, ProducerStateManager
 from engine.log.record_batch import (
     ATTRIBUTES_OFFSET,
     CONTROL_MASK,
@@ -141,7 +141,7 @@ class PartitionLog:
                 duplicate = self.producer_state.check(header, from_client=not origin, mutants=config.mutants)
                 if duplicate is not None:
                     return AppendResult(duplicate.first_offset, duplicate.last_offset, duplicate.timestamp, True)
-                if guard is not None and attributes & TRANSACTIONAL_MASK:
+                if guard is not None and attributes & TRANSACTIONAL_MASK and ZOMBIE_MUTANT not in config.mutants:
                     self.producer_state.check_verified(header, guard)
         first = self.log_end_offset
         if stamp:

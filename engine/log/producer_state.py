@@ -9,6 +9,7 @@ stable offset.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from engine.log.record_batch import (
 )
 
 BATCHES_TO_RETAIN = 5  # as many as max.in.flight.requests.per.connection may be with idempotence
+ZOMBIE_MUTANT = "zombie-not-fenced"
 NO_GUARD = 0
 TRANSACTIONS_V2 = 2
 """The level of the feature ``transaction.version`` from which each transaction has an epoch of its own (KIP-890)."""
@@ -115,7 +117,9 @@ class ProducerStateManager:
         entry = self.producers.get(producer_id)
         return entry is not None and entry.current_txn_first_offset >= 0 and entry.producer_epoch == producer_epoch
 
-    def start_verification(self, producer_id: int, epoch: int, sequence: int, *, epoch_bump: bool = True) -> int:
+    def start_verification(
+        self, producer_id: int, epoch: int, sequence: int, *, epoch_bump: bool = True, mutants: Sequence[str] = ()
+    ) -> int:
         """The guard that the batch must show when it is appended; NO_GUARD where its transaction has records here already.
 
         Raises LogError(INVALID_PRODUCER_EPOCH). Source: ``UnifiedLog.maybeStartTransactionVerification``.
@@ -124,6 +128,8 @@ class ProducerStateManager:
             return NO_GUARD
         entry = self.producers.get(producer_id)
         if entry is not None and epoch < entry.producer_epoch:
+            if ZOMBIE_MUTANT in mutants:
+                return NO_GUARD
             raise LogError("INVALID_PRODUCER_EPOCH", f"producer {producer_id}: epoch {epoch} < {entry.producer_epoch}")
         if self.verifications is None:
             self.verifications = {}
@@ -178,6 +184,8 @@ class ProducerStateManager:
                 if batch.last_sequence == last and batch.first_sequence == first:
                     return Duplicate(batch.first_offset, batch.last_offset, batch.timestamp)
         if epoch < entry.producer_epoch:
+            if ZOMBIE_MUTANT in mutants:
+                return None
             raise LogError("INVALID_PRODUCER_EPOCH", f"producer {header.producer_id}: epoch {epoch} < {entry.producer_epoch}")
         if from_client:
             self._check_sequence(header, entry)
